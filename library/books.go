@@ -1,0 +1,56 @@
+package library
+
+// The limits of a book's fields, in characters after the space at both ends is cut; years and copies in units.
+const (
+	MaxTitle    = 500
+	MaxAuthor   = 1000 // real catalogues run to 742: every contributor in one field
+	MaxBarcode  = 64
+	MaxLanguage = 35 // the longest tag that RFC 5646 asks a program to expect
+	MaxCategory = 100
+	MinYear     = -9999
+	MaxYear     = 9999
+	MaxCopies   = 100_000
+)
+
+// Book is a title that the library lends, of which it has one copy or more.
+type Book struct {
+	ID int64
+	// Title and Author are never empty.
+	Title, Author string
+	// ISBN is an ISBN-13 of digits only, unique among books, or "" where none is known.
+	ISBN string
+	// Barcode is unique among books and compared exactly, or "" where there is none.
+	Barcode string
+	// PublishedYear is negative before Christ, nil where not known.
+	PublishedYear *int
+	// Language and Category are "" where not known.
+	Language, Category string
+	// Copies is how many the library has: 1 to MaxCopies.
+	Copies int
+	// CopiesAvailable is how many of them are free to borrow now.
+	CopiesAvailable int
+	// BorrowedByID and DueDate are those of one open loan, or nil: of the one that is due first where no copy is free;
+	// of the user's own in User.BorrowedBooks.
+	BorrowedByID *int64
+	DueDate      *Date
+}
+
+// Available reports whether a copy is free to borrow.
+func (b Book) Available() bool { return b.CopiesAvailable > 0 }
+
+// Clean cuts the space off both ends of each text, writes the ISBN as ISBN-13, and reports every field that is wrong at once.
+// Codes: CodeInvalid.
+func (b *Book) Clean() error {
+	var c cleaner
+	c.text("title", &b.Title, required, MaxTitle)
+	c.text("author", &b.Author, required, MaxAuthor)
+	c.text("barcode", &b.Barcode, optional, MaxBarcode)
+	c.text("language", &b.Language, optional, MaxLanguage)
+	c.text("category", &b.Category, optional, MaxCategory)
+	c.isbn("isbn", &b.ISBN)
+	if y := b.PublishedYear; y != nil {
+		c.number("published_year", *y, MinYear, MaxYear)
+	}
+	c.number("copies", b.Copies, 1, MaxCopies)
+	return c.err("The book cannot be stored as it is.")
+}
