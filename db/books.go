@@ -1,0 +1,213 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"library-management/library"
+)
+
+// selectBook is a book as the wire shows it: with no copy free, it names the open loan that is due first.
+// One statement reads a page of them; the sub-queries touch an index, and only for what is out.
+const selectBook = `
+	SELECT b.id, b.title, b.author, b.isbn, b.barcode, b.published_year, b.language, b.category, b.copies, b.copies - b.on_loan,
+	       CASE WHEN b.on_loan >= b.copies THEN
+	         (SELECT l.user_id FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1) END,
+	       CASE WHEN b.on_loan >= b.copies THEN
+	         (SELECT l.due_on FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1) END
+	FROM books b`
+
+func scanBook(scan func(...any) error, extra ...any) (library.Book, error) {
+	var b library.Book
+	var isbn, barcode, language, category sql.NullString
+	err := scan(append([]any{&b.ID, &b.Title, &b.Author, &isbn, &barcode, &b.PublishedYear, &language, &category,
+		&b.Copies, &b.CopiesAvailable, &b.BorrowedByID, &b.DueDate}, extra...)...)
+	b.ISBN, b.Barcode, b.Language, b.Category = isbn.String, barcode.String, language.String, category.String
+	return b, err
+}
+
+// findBook reads one book; tail goes behind the condition, to lock the row.
+func findBook(ctx context.Context, q querier, id int64, tail string) (library.Book, error) {
+	b, err := scanBook(q.QueryRowContext(ctx, selectBook+` WHERE b.id = ? AND b.deleted_at IS NULL`+tail, id).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = errBookNotFound
+	}
+	return b, err
+}
+
+var errBookNotFound = &library.Error{Kind: library.NotFound, Code: library.CodeBookNotFound, Message: "There is no such book."}
+
+// FindBook is library.Store's.
+func (s *Store) FindBook(ctx context.Context, id int64) (b library.Book, err error) {
+	err = s.read(ctx, func() error {
+		b, err = findBook(ctx, s.db, id, "")
+		return err
+	})
+	return b, err
+}
+
+// FindBooks is library.Store's.
+func (s *Store) FindBooks(ctx context.Context, p library.Page) (books []library.Book, next int64, err error) {
+	err = s.read(ctx, func() error {
+		books = make([]library.Book, 0, min(p.Limit, library.DefaultPageLimit))
+		// One more than asked for tells whether there is a next page.
+		rows, err := s.db.QueryContext(ctx, selectBook+` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, p.After, p.Limit+1)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			b, err := scanBook(rows.Scan)
+			if err != nil {
+				return err
+			}
+			books = append(books, b)
+		}
+		return rows.Err()
+	})
+	if len(books) > p.Limit {
+		books = books[:p.Limit]
+		next = books[p.Limit-1].ID
+	}
+	return books, next, err
+}
+
+// CreateBook is library.Store's.
+func (s *Store) CreateBook(ctx context.Context, b library.Book) (library.Book, error) {
+	if err := b.Clean(); err != nil {
+		return b, err
+	}
+	b.ID, b.CopiesAvailable, b.BorrowedByID, b.DueDate = 0, b.Copies, nil, nil
+	err := s.inTx(ctx, func(t *tx) (err error) {
+		if t.unsure && b.ID != 0 {
+			if done, err := t.created(ctx, "books", b.ID); done || err != nil {
+				return err
+			}
+		}
+		b.ID, err = t.insertBook(ctx, b)
+		return err
+	})
+	return b, s.bookTaken(ctx, b, err)
+}
+
+func (t *tx) insertBook(ctx context.Context, b library.Book) (int64, error) {
+	return t.insert(ctx, `
+		INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies, created_op)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies, t.op)
+}
+
+// created tells whether an earlier attempt made this row. It waits for the row's lock, so for the end of that attempt.
+func (t *tx) created(ctx context.Context, table string, id int64) (bool, error) {
+	var op sql.NullInt64
+	err := t.QueryRowContext(ctx, `SELECT created_op FROM `+table+` WHERE id = ?`+t.s.dialect.forUpdate, id).Scan(&op)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return op.Valid && op.Int64 == t.op, err
+}
+
+// UpdateBook is library.Store's.
+func (s *Store) UpdateBook(ctx context.Context, id int64, change func(*library.Book) error) (b library.Book, err error) {
+	// What this sets does not depend on how often it is set, so a lost answer to COMMIT needs no looking back.
+	err = s.inTx(ctx, func(t *tx) error {
+		old, err := findBook(ctx, t, id, s.dialect.forUpdate)
+		if err != nil {
+			return err
+		}
+		b = old
+		if err := change(&b); err != nil {
+			return err
+		}
+		if err := b.Clean(); err != nil {
+			return err
+		}
+		b.ID, b.CopiesAvailable = id, old.CopiesAvailable+b.Copies-old.Copies
+		if err := t.updateBook(ctx, b); err != nil {
+			return err
+		}
+		b, err = findBook(ctx, t, id, "")
+		return err
+	})
+	return b, s.bookTaken(ctx, b, err)
+}
+
+// updateBook stores b; the guard keeps the copies from falling below what is out.
+func (t *tx) updateBook(ctx context.Context, b library.Book) error {
+	n, err := t.exec(ctx, `
+		UPDATE books SET title = ?, author = ?, isbn = ?, barcode = ?, published_year = ?, language = ?, category = ?, copies = ?
+		WHERE id = ? AND deleted_at IS NULL AND on_loan <= ?`,
+		b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies, b.ID, b.Copies)
+	if err == nil && n == 0 {
+		return &library.Error{Kind: library.Conflict, Code: library.CodeCopiesOnLoan, Message: "More copies of the book are out than it would have.",
+			Fields: []library.FieldError{{Field: "copies", Message: "must not be fewer than the copies that are out"}}}
+	}
+	return err
+}
+
+// bookTaken names the unique field that a refused write met. MySQL names the key in a message only, so it is asked for.
+func (s *Store) bookTaken(ctx context.Context, b library.Book, err error) error {
+	if err == nil || faultOf(err) != refused {
+		return err
+	}
+	return s.taken(ctx, err, []unique{
+		{`SELECT id FROM books WHERE barcode = ?`, b.Barcode, b.ID, "barcode", library.CodeBarcodeTaken, "Another book has this barcode."},
+		{`SELECT id FROM books WHERE isbn = ?`, b.ISBN, b.ID, "isbn", library.CodeISBNTaken, "Another book has this ISBN."},
+	})
+}
+
+// unique is a field that no two rows share.
+type unique struct {
+	query, value         string
+	own                  int64
+	field, code, message string
+}
+
+func (s *Store) taken(ctx context.Context, cause error, fields []unique) error {
+	var refusal *library.Error
+	for _, f := range fields {
+		if f.value == "" {
+			continue
+		}
+		var id int64
+		err := s.read(ctx, func() error { return s.db.QueryRowContext(ctx, f.query, f.value).Scan(&id) })
+		if errors.Is(err, sql.ErrNoRows) || err == nil && id == f.own {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if refusal == nil {
+			refusal = &library.Error{Kind: library.Conflict, Code: f.code, Message: f.message}
+		}
+		refusal.Fields = append(refusal.Fields, library.FieldError{Field: f.field, Message: "is taken"})
+	}
+	if refusal == nil { // it was taken, and is free again by now
+		return &library.Error{Kind: library.Unavailable, Code: library.CodeUnavailable, Cause: cause,
+			Message: "Somebody else was changing the same at this moment; nothing was changed. Try again."}
+	}
+	return refusal
+}
+
+// DeleteBook is library.Store's.
+func (s *Store) DeleteBook(ctx context.Context, id int64) error {
+	return s.inTx(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, `
+			UPDATE books SET deleted_at = ?, barcode = NULL, isbn = NULL
+			WHERE id = ? AND deleted_at IS NULL AND on_loan = 0`, t.stamp(), id)
+		if err != nil || n > 0 {
+			return err
+		}
+		if _, err := findBook(ctx, t, id, ""); err != nil {
+			if t.unsure && errors.Is(err, errBookNotFound) {
+				return nil // it was there before the COMMIT whose answer was lost
+			}
+			return err
+		}
+		return &library.Error{Kind: library.Conflict, Code: library.CodeHasOpenLoans, Message: "The book is lent, so it cannot be deleted."}
+	})
+}
+
+// stamp is the time now, in UTC, as both engines store it.
+func (t *tx) stamp() string { return t.s.now().UTC().Format("2006-01-02 15:04:05") }

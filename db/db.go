@@ -1,0 +1,142 @@
+// Package db keeps a library's data in MySQL or in a SQLite file: it implements library.Store on database/sql.
+// It knows nothing of HTTP or Lambda.
+package db
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"library-management/library"
+)
+
+// Config says which database to use and how. The names in its errors are those of the settings in the environment.
+type Config struct {
+	// URL is mysql://user:password@host:3306/name, sqlite:///absolute/path or sqlite://relative/path;
+	// mysql+anything:// is taken as mysql://. Empty: MySQL by Host and its like where Host is set, else sqlite://library.db.
+	URL string
+	// Host, Port, User, Password and Name are MySQL in pieces; not together with URL.
+	Host, Port, User, Password, Name string
+	// MaxOpenConns and MaxIdleConns bound the pool of MySQL; 0 stands for 10.
+	MaxOpenConns, MaxIdleConns int
+	// ConnMaxLifetime and ConnMaxIdleTime close a connection of MySQL in time for a failover; 0 stands for 3 min and for ever.
+	ConnMaxLifetime, ConnMaxIdleTime time.Duration
+	// SetSession lets a new connection set its own lock wait time-out. It costs a round trip a connection, and it pins
+	// a connection of RDS Proxy: off on Lambda, where the server's parameter group has to do it.
+	SetSession bool
+	// Policy holds the rules of lending; the zero value is library.DefaultPolicy.
+	Policy library.Policy
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Logger takes what happens behind the caller's back, such as a retry; nil is slog.Default.
+	Logger *slog.Logger
+}
+
+// Store is a library.Store in MySQL or SQLite. It is safe for use by many goroutines, and many instances may share a database.
+type Store struct {
+	db      *sql.DB
+	dialect dialect
+	policy  library.Policy
+	now     func() time.Time
+	log     *slog.Logger
+
+	ready readiness
+}
+
+var _ library.Store = (*Store)(nil)
+
+// dialect is what differs between the engines. It is narrow on purpose: add only what a second engine forces.
+type dialect struct {
+	name string // "mysql" or "sqlite": of the migrations' folder as well
+	// forUpdate ends a SELECT that locks its rows; SQLite's writers are alone anyway.
+	forUpdate string
+	// writer lets one transaction of this process write at a time, in turn: SQLite has one writer, and waiting for its
+	// lock file by busy time-out is a lottery. nil on MySQL.
+	writer chan struct{}
+	// migrationDB opens a pool that may take as long as a migration needs.
+	migrationDB func() (*sql.DB, error)
+	// database is MySQL's name of it, for the name of the migration lock.
+	database string
+}
+
+// Open prepares a Store without asking the database anything, so that a process starts while its database is away.
+// Its errors are about settings and name them; none holds a password.
+func Open(c Config) (*Store, error) {
+	s := &Store{policy: c.Policy, now: c.Now, log: c.Logger}
+	if s.policy == (library.Policy{}) {
+		s.policy = library.DefaultPolicy
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	target, err := c.target()
+	if err != nil {
+		return nil, err
+	}
+	if target.mysql != nil {
+		err = s.openMySQL(c, target.mysql)
+	} else {
+		err = s.openSQLite(target.file)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close closes the pool. Running transactions end first.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Stats are those of the pool.
+func (s *Store) Stats() sql.DBStats { return s.db.Stats() }
+
+// readiness remembers Ready's last answer.
+type readiness struct {
+	mu      sync.Mutex
+	asked   time.Time
+	err     error
+	current bool // the schema was seen to be this version's or newer, and schemas never go back
+}
+
+// The bounds of one readiness check: an answer is as old as readyFor at the most, and takes readyWithin at the most.
+const (
+	readyFor    = 2 * time.Second
+	readyWithin = time.Second
+)
+
+// Ready reports whether the database answers and has the schema that this version needs. It asks at most every two
+// seconds and for one second at the most, whatever the number of callers.
+func (s *Store) Ready(ctx context.Context) error {
+	r := &s.ready
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := time.Now(); now.Sub(r.asked) >= readyFor {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyWithin)
+		defer cancel()
+		r.err = s.check(ctx)
+		r.asked = time.Now()
+	}
+	return r.err
+}
+
+func (s *Store) check(ctx context.Context) error {
+	if !s.ready.current {
+		if err := s.schemaCurrent(ctx); err != nil {
+			return err
+		}
+		s.ready.current = true
+		return nil
+	}
+	// A query and not a ping: a hung server's connection can look alive.
+	var one int
+	if err := s.db.QueryRowContext(ctx, `SELECT 1`).Scan(&one); err != nil {
+		return fmt.Errorf("ask the database: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"library-management/library"
+)
+
+// Every change of a loan locks in this order: the user, then the book, then the loan. The guarded updates of the first two
+// are at once the lock, the rule and the counter, so no instance can break a rule that another has just used up, and none
+// waits for one that waits for it. Whoever holds both locks may read the loans of this user and this book without a lock.
+
+// Borrow is library.Store's. Six round trips: BEGIN, two guarded updates, the loan, the book, COMMIT.
+func (s *Store) Borrow(ctx context.Context, bookID, userID int64) (b library.Book, err error) {
+	err = s.inTx(ctx, func(t *tx) error {
+		if t.unsure {
+			if done, err := t.did(ctx, "opened_op", bookID, userID); err != nil {
+				return err
+			} else if done {
+				b, err = findBook(ctx, t, bookID, "")
+				return err
+			}
+		}
+		n, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans + 1 WHERE id = ? AND deleted_at IS NULL AND open_loans < ?`,
+			userID, s.policy.BorrowLimit)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return t.refuseBorrow(ctx, bookID, userID, errBorrowLimit)
+		}
+		n, err = t.exec(ctx, `UPDATE books SET on_loan = on_loan + 1 WHERE id = ? AND deleted_at IS NULL AND on_loan < copies`, bookID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return t.refuseBorrow(ctx, bookID, userID, errNotAvailable)
+		}
+		_, err = t.insert(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, opened_op) VALUES (?, ?, ?, ?, ?)`,
+			bookID, userID, t.today, s.policy.DueOn(t.today), t.op)
+		if err != nil {
+			if faultOf(err) == refused {
+				return errAlreadyBorrowed
+			}
+			return err
+		}
+		b, err = findBook(ctx, t, bookID, "")
+		return err
+	})
+	return b, err
+}
+
+var (
+	errAlreadyBorrowed = &library.Error{Kind: library.Conflict, Code: library.CodeAlreadyBorrowed, Message: "The user has this book already."}
+	errBorrowLimit     = &library.Error{Kind: library.Conflict, Code: library.CodeBorrowLimit, Message: "The user has as many books out as are allowed at once."}
+	errNotAvailable    = &library.Error{Kind: library.Conflict, Code: library.CodeNotAvailable, Message: "No copy of the book is free."}
+	errNotBorrowed     = &library.Error{Kind: library.Conflict, Code: library.CodeNotBorrowed, Message: "The user does not have this book."}
+)
+
+// refuseBorrow says why, beginning with what helps most; guard is why the update that failed would have.
+func (t *tx) refuseBorrow(ctx context.Context, bookID, userID int64, guard error) error {
+	if err := t.refuseUnknown(ctx, bookID, userID); err != nil {
+		return err
+	}
+	if id, _, err := t.openLoan(ctx, bookID, userID); err != nil {
+		return err
+	} else if id != 0 {
+		return errAlreadyBorrowed
+	}
+	return guard
+}
+
+// refuseUnknown says whether the user or the book does not exist.
+func (t *tx) refuseUnknown(ctx context.Context, bookID, userID int64) error {
+	if _, err := findUser(ctx, t, userID, ""); err != nil {
+		return err
+	}
+	_, err := findBook(ctx, t, bookID, "")
+	return err
+}
+
+// openLoan is the id and due date of the user's open loan of a book; 0 where there is none.
+func (t *tx) openLoan(ctx context.Context, bookID, userID int64) (id int64, due library.Date, err error) {
+	err = t.QueryRowContext(ctx, `SELECT id, due_on FROM loans WHERE user_id = ? AND open_book_id = ?`, userID, bookID).Scan(&id, &due)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return id, due, err
+}
+
+// did tells whether an earlier attempt of this operation opened or closed a loan of this user and book, as column says.
+// It waits for the user's lock first, and so for the end of that attempt.
+func (t *tx) did(ctx context.Context, column string, bookID, userID int64) (bool, error) {
+	var id int64
+	err := t.QueryRowContext(ctx, `SELECT id FROM users WHERE id = ?`+t.s.dialect.forUpdate, userID).Scan(&id)
+	if err == nil {
+		err = t.QueryRowContext(ctx, `SELECT id FROM loans WHERE user_id = ? AND book_id = ? AND `+column+` = ?`, userID, bookID, t.op).Scan(&id)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Return is library.Store's.
+func (s *Store) Return(ctx context.Context, bookID, userID int64) (b library.Book, err error) {
+	err = s.inTx(ctx, func(t *tx) error {
+		if t.unsure {
+			if done, err := t.did(ctx, "closed_op", bookID, userID); err != nil {
+				return err
+			} else if done {
+				b, err = findBook(ctx, t, bookID, "")
+				return err
+			}
+		}
+		n, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans - 1 WHERE id = ? AND deleted_at IS NULL AND open_loans > 0`, userID)
+		if err == nil && n > 0 {
+			n, err = t.exec(ctx, `UPDATE books SET on_loan = on_loan - 1 WHERE id = ? AND deleted_at IS NULL AND on_loan > 0`, bookID)
+		}
+		if err != nil {
+			return err
+		}
+		var loan int64
+		var due library.Date
+		if n > 0 {
+			if loan, due, err = t.openLoan(ctx, bookID, userID); err != nil {
+				return err
+			}
+		}
+		if loan == 0 {
+			if err := t.refuseUnknown(ctx, bookID, userID); err != nil {
+				return err
+			}
+			return errNotBorrowed
+		}
+		if err := t.closeLoan(ctx, loan, userID, due, t.today); err != nil {
+			return err
+		}
+		b, err = findBook(ctx, t, bookID, "")
+		return err
+	})
+	return b, err
+}
+
+// closeLoan charges the fine of an open loan and closes it; the caller holds the locks and has taken it off the counters.
+func (t *tx) closeLoan(ctx context.Context, loan, userID int64, due, returned library.Date) error {
+	fine := t.s.policy.Fine(due, returned)
+	if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ?, closed_op = ? WHERE id = ? AND returned_on IS NULL`, returned, fine, t.op, loan); err != nil {
+		return err
+	}
+	return t.charge(ctx, userID, fine)
+}
+
+// charge adds a fine to what the user owes.
+func (t *tx) charge(ctx context.Context, userID, fine int64) error {
+	if fine == 0 {
+		return nil
+	}
+	_, err := t.exec(ctx, `UPDATE users SET total_fines = total_fines + ? WHERE id = ?`, fine, userID)
+	return err
+}

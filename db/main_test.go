@@ -1,0 +1,9 @@
+package db_test
+
+import (
+	"testing"
+
+	"library-management/internal/dbtest"
+)
+
+func TestMain(m *testing.M) { dbtest.Main(m) }

@@ -1,0 +1,155 @@
+package db
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/pressly/goose/v3"
+)
+
+// Migrations only ever add: a new version of the program and the old one serve from the same schema while instances are
+// replaced. MySQL commits each statement of a schema by itself, so its files hold one each.
+//
+//go:embed migrations
+var migrations embed.FS
+
+// Migration is one step of the schema.
+type Migration struct {
+	Version int64
+	Name    string
+	// Applied is when it was applied; zero while it is pending.
+	Applied time.Time
+}
+
+// Migrate brings the schema up to date and returns what it applied. Many instances may call it at once: on MySQL one
+// works while the others wait for it; on SQLite a step is taken once, and the others see that it is there.
+func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
+	var applied []Migration
+	err := s.withProvider(func(p *goose.Provider) error {
+		for attempt := 1; ; attempt++ {
+			results, err := p.Up(ctx)
+			for _, r := range results {
+				applied = append(applied, Migration{r.Source.Version, r.Source.Path, time.Now()})
+				s.log.LogAttrs(ctx, slog.LevelInfo, "migration applied", slog.Int64("version", r.Source.Version), slog.String("name", r.Source.Path))
+			}
+			// SQLite has no lock that outlives a transaction: where another process was quicker with the same step, this
+			// one's was rolled back as a whole, and the next attempt finds the step done.
+			if err == nil || s.dialect.name != "sqlite" || attempt == 10 || ctx.Err() != nil {
+				return err
+			}
+			time.Sleep(rand.N(50 * time.Millisecond))
+		}
+	})
+	if err != nil {
+		return applied, fmt.Errorf("migrate: %w", err)
+	}
+	return applied, nil
+}
+
+// Migrations lists the steps of the schema in order.
+func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
+	var list []Migration
+	err := s.withProvider(func(p *goose.Provider) error {
+		status, err := p.Status(ctx)
+		for _, m := range status {
+			list = append(list, Migration{m.Source.Version, m.Source.Path, m.AppliedAt})
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list migrations: %w", err)
+	}
+	return list, nil
+}
+
+// Prepare brings the schema up to date, or where migrate is false waits until somebody has, and tries again until
+// that is done or ctx ends: the database may come later than this process. What stands in the way is logged.
+func (s *Store) Prepare(ctx context.Context, migrate bool) error {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		var err error
+		if migrate {
+			_, err = s.Migrate(ctx)
+		} else {
+			err = s.schemaCurrent(ctx)
+		}
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.log.LogAttrs(ctx, slog.LevelWarn, "database not ready", slog.String("error", err.Error()))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *Store) withProvider(fn func(*goose.Provider) error) error {
+	pool, err := s.dialect.migrationDB()
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	files, err := fs.Sub(migrations, "migrations/"+s.dialect.name)
+	if err != nil {
+		return err
+	}
+	dialect, options := goose.DialectSQLite3, []goose.ProviderOption(nil)
+	if s.dialect.name == "mysql" {
+		dialect, options = goose.DialectMySQL, []goose.ProviderOption{goose.WithSessionLocker(newMigrationLock(s.dialect.database))}
+	}
+	p, err := goose.NewProvider(dialect, pool, files, options...)
+	if err != nil {
+		return err
+	}
+	return fn(p)
+}
+
+// schemaCurrent asks whether the schema is as new as this program needs; a newer one serves it as well.
+func (s *Store) schemaCurrent(ctx context.Context) error {
+	names, err := fs.Glob(migrations, "migrations/"+s.dialect.name+"/*.sql")
+	if err != nil {
+		return err
+	}
+	var have sql.NullInt64
+	if err := s.db.QueryRowContext(ctx, `SELECT MAX(version_id) FROM goose_db_version`).Scan(&have); err != nil {
+		return fmt.Errorf("ask for the schema's version: %w", err)
+	}
+	if need := int64(len(names)); have.Int64 < need {
+		return fmt.Errorf("the schema is at version %d, this program needs %d: run library migrate up", have.Int64, need)
+	}
+	return nil
+}
+
+// migrationLock is a lock of the MySQL server, for as long as its connection lives. GET_LOCK's names are those of the
+// whole server, so the database's is part of it, hashed since 64 characters are all there is room for.
+type migrationLock string
+
+func newMigrationLock(database string) migrationLock {
+	sum := sha256.Sum256([]byte(database))
+	return migrationLock(fmt.Sprintf("library-migrate-%x", sum[:16]))
+}
+
+// SessionLock waits for two minutes, which is longer than the migrations of an empty database take in a queue of many.
+func (l migrationLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
+	var got sql.NullInt64
+	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(?, 120)`, string(l)).Scan(&got); err != nil {
+		return err
+	}
+	if got.Int64 != 1 {
+		return errors.New("another instance has been migrating for two minutes")
+	}
+	return nil
+}
+
+func (l migrationLock) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
+	_, err := conn.ExecContext(ctx, `DO RELEASE_LOCK(?)`, string(l))
+	return err
+}

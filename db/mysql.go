@@ -1,0 +1,81 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// The time-outs of MySQL, each below the next: a lock is waited for 3 s, a read or write takes 5 s at the most, a
+// request 8 s. A client's time-out does not end its statement on the server, so the server must give up first, or what
+// was reported as failed is committed later.
+const (
+	lockWait    = "3" // seconds; the server's own default is 50
+	dialTimeout = 2 * time.Second
+	ioTimeout   = 5 * time.Second
+)
+
+func (s *Store) openMySQL(c Config, t *mysqlTarget) error {
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", t.addr, t.user, t.password, t.name
+	// Without ReadTimeout a hung server hangs the pool for ever: a context's deadline does not reach COMMIT,
+	// nor the connections that the pool opens by itself.
+	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
+	// A primary that was demoted refuses writes for ever on the connections it has: leave it.
+	cfg.RejectReadOnly = true
+	// One round trip a statement instead of two, and no prepared statement that would pin a connection of RDS Proxy.
+	cfg.InterpolateParams = true
+	// Rows found, not rows changed: or a PUT that changes nothing would look like a book that is not there.
+	cfg.ClientFoundRows = true
+	// Probes find a dead path on idle connections within 25 s, so that the first requests after a quiet failover do not pay for it.
+	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	cfg.DialFunc = dialer.DialContext
+	cfg.Logger = driverLog{s.log}
+
+	migration := cfg.Clone()
+	migration.ReadTimeout = 0 // a migration of a large table takes what it takes
+
+	if c.SetSession {
+		cfg.Params = map[string]string{"innodb_lock_wait_timeout": lockWait}
+	}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return errors.New("DATABASE_URL: cannot be used with the MySQL driver")
+	}
+	s.db = sql.OpenDB(connector)
+	s.db.SetMaxOpenConns(or(c.MaxOpenConns, 10))
+	s.db.SetMaxIdleConns(or(c.MaxIdleConns, 10))
+	s.db.SetConnMaxLifetime(or(c.ConnMaxLifetime, 3*time.Minute))
+	s.db.SetConnMaxIdleTime(c.ConnMaxIdleTime)
+	s.dialect = dialect{name: "mysql", forUpdate: " FOR UPDATE", database: t.name, migrationDB: func() (*sql.DB, error) {
+		connector, err := mysql.NewConnector(migration)
+		if err != nil {
+			return nil, err
+		}
+		return sql.OpenDB(connector), nil
+	}}
+	return nil
+}
+
+func or[T int | time.Duration](v, otherwise T) T {
+	if v == 0 {
+		return otherwise
+	}
+	return v
+}
+
+// driverLog hands on what the driver has to say, which is about connections that broke: the caller hears of it as well.
+type driverLog struct{ log *slog.Logger }
+
+func (l driverLog) Print(v ...any) {
+	for _, v := range v {
+		if err, ok := v.(error); ok {
+			l.log.LogAttrs(context.Background(), slog.LevelDebug, "mysql connection", slog.String("error", err.Error()))
+		}
+	}
+}

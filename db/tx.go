@@ -1,0 +1,141 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"library-management/library"
+)
+
+// tx is one attempt at one operation: a transaction, and what is the same in all of the operation's attempts.
+type tx struct {
+	*sql.Tx
+	s *Store
+	// today is the library's date when the operation began.
+	today library.Date
+	// op names the operation in the rows that it writes, so that it knows them again.
+	op int64
+	// unsure is set when the answer to the COMMIT of an earlier attempt was lost. The operation then has to look for its
+	// own effect, under the same locks as it takes for writing, before it does anything.
+	unsure bool
+}
+
+// attempts is how often an operation is tried at the most.
+const attempts = 4
+
+// inTx runs fn in a transaction and commits it. An attempt that was certainly not carried out is repeated, up to three
+// times within ctx, and one whose outcome is not known is repeated with unsure set; fn must be ready for that.
+// Where the outcome stays unknown, the error's code is CodeUnknownOutcome.
+func (s *Store) inTx(ctx context.Context, fn func(*tx) error) error {
+	if s.dialect.writer != nil {
+		select {
+		case s.dialect.writer <- struct{}{}:
+			defer func() { <-s.dialect.writer }()
+		case <-ctx.Done():
+			return outward(ctx.Err())
+		}
+	}
+	t := &tx{s: s, today: s.policy.Today(s.now()), op: rand.Int64()}
+	for attempt := 1; ; attempt++ {
+		committing, err := s.attempt(ctx, t, fn)
+		if err == nil {
+			return nil
+		}
+		f := faultOf(err)
+		if committing && lost(err) {
+			t.unsure = true
+		}
+		// What was away in the middle of a transaction was not carried out, but a lock that could not be had within its
+		// time, or a disk that is full, is no better at once: only a connection that broke is worth another attempt.
+		if !(f == again || lost(err)) || attempt == attempts || ctx.Err() != nil {
+			if t.unsure && f != broken {
+				return &library.Error{Kind: library.Unavailable, Code: library.CodeUnknownOutcome, Cause: err,
+					Message: "The connection to the library's database broke before it said whether this was done. Look before you try again."}
+			}
+			return outward(err)
+		}
+		s.log.LogAttrs(ctx, slog.LevelWarn, "database retry", slog.Int("attempt", attempt), slog.Bool("unsure", t.unsure), slog.String("error", err.Error()))
+		select {
+		case <-time.After(rand.N(20*time.Millisecond) << attempt):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// attempt tries once; committing tells an error of COMMIT from one before it.
+func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committing bool, err error) {
+	t.Tx, err = s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	if err := fn(t); err != nil {
+		// Always: after a lock wait time-out the transaction is still open, and its first half would be committed.
+		t.Rollback()
+		return false, err
+	}
+	// COMMIT heeds no context. The caller's deadline does not wait for it; what comes of it then is not known.
+	done := make(chan error, 1)
+	go func(tx *sql.Tx) { done <- tx.Commit() }(t.Tx)
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		select {
+		case err = <-done:
+		default:
+			err = ctx.Err()
+		}
+	}
+	return true, err
+}
+
+// read runs fn, which only reads, again where a connection broke: a read has no outcome to be unsure of.
+func (s *Store) read(ctx context.Context, fn func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := fn()
+		if err == nil {
+			return nil
+		}
+		if !(faultOf(err) == again || lost(err)) || attempt == attempts || ctx.Err() != nil {
+			return outward(err)
+		}
+		select {
+		case <-time.After(rand.N(20*time.Millisecond) << attempt):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// exec returns how many rows the statement found.
+func (t *tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	r, err := t.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// insert returns the id of the new row.
+func (t *tx) insert(ctx context.Context, query string, args ...any) (int64, error) {
+	r, err := t.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.LastInsertId()
+}
+
+// querier is what a pool and a transaction have in common.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// null stores "" as NULL, for what is not known.
+func null(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}

@@ -1,0 +1,199 @@
+package db
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+
+	"library-management/library"
+)
+
+const selectUser = `SELECT u.id, u.name, u.email, u.card_number, u.total_fines FROM users u`
+
+func scanUser(scan func(...any) error) (library.User, error) {
+	u := library.User{BorrowedBooks: []library.Book{}}
+	var email, card sql.NullString
+	err := scan(&u.ID, &u.Name, &email, &card, &u.TotalFines)
+	u.Email, u.CardNumber = email.String, card.String
+	return u, err
+}
+
+// findUser reads one user without the borrowed books; tail goes behind the condition, to lock the row.
+func findUser(ctx context.Context, q querier, id int64, tail string) (library.User, error) {
+	u, err := scanUser(q.QueryRowContext(ctx, selectUser+` WHERE u.id = ? AND u.deleted_at IS NULL`+tail, id).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = errUserNotFound
+	}
+	return u, err
+}
+
+var errUserNotFound = &library.Error{Kind: library.NotFound, Code: library.CodeUserNotFound, Message: "There is no such user."}
+
+// addBorrowedBooks reads what the users have out, in one statement for all of them. The due date is that of each one's own loan.
+func addBorrowedBooks(ctx context.Context, q querier, users []library.User) error {
+	if len(users) == 0 {
+		return nil
+	}
+	at := make(map[int64]*library.User, len(users))
+	ids := make([]any, len(users))
+	for i := range users {
+		at[users[i].ID] = &users[i]
+		ids[i] = users[i].ID
+	}
+	// open_book_id, and not returned_on, is in the index that begins with the user: a member of many years has many loans.
+	rows, err := q.QueryContext(ctx, `
+		SELECT b.id, b.title, b.author, b.isbn, b.barcode, b.published_year, b.language, b.category, b.copies, b.copies - b.on_loan, l.user_id, l.due_on
+		FROM loans l JOIN books b ON b.id = l.book_id
+		WHERE l.user_id IN (?`+strings.Repeat(", ?", len(ids)-1)+`) AND l.open_book_id IS NOT NULL
+		ORDER BY l.id`, ids...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		b, err := scanBook(rows.Scan)
+		if err != nil {
+			return err
+		}
+		u := at[*b.BorrowedByID]
+		u.BorrowedBooks = append(u.BorrowedBooks, b)
+	}
+	return rows.Err()
+}
+
+// FindUser is library.Store's.
+func (s *Store) FindUser(ctx context.Context, id int64) (u library.User, err error) {
+	err = s.read(ctx, func() error {
+		u, err = findWholeUser(ctx, s.db, id)
+		return err
+	})
+	return u, err
+}
+
+func findWholeUser(ctx context.Context, q querier, id int64) (library.User, error) {
+	u, err := findUser(ctx, q, id, "")
+	if err != nil {
+		return u, err
+	}
+	one := []library.User{u}
+	err = addBorrowedBooks(ctx, q, one)
+	return one[0], err
+}
+
+// FindUsers is library.Store's.
+func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.User, next int64, err error) {
+	err = s.read(ctx, func() error {
+		users, err = s.pageOfUsers(ctx, p)
+		if err != nil {
+			return err
+		}
+		next = 0
+		if len(users) > p.Limit {
+			users = users[:p.Limit]
+			next = users[p.Limit-1].ID
+		}
+		return addBorrowedBooks(ctx, s.db, users)
+	})
+	return users, next, err
+}
+
+// pageOfUsers reads one user more than asked for, which tells whether there is a next page.
+func (s *Store) pageOfUsers(ctx context.Context, p library.Page) ([]library.User, error) {
+	users := make([]library.User, 0, min(p.Limit, library.DefaultPageLimit))
+	rows, err := s.db.QueryContext(ctx, selectUser+` WHERE u.id > ? AND u.deleted_at IS NULL ORDER BY u.id LIMIT ?`, p.After, p.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		u, err := scanUser(rows.Scan)
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, u)
+	}
+	return users, rows.Err()
+}
+
+// CreateUser is library.Store's.
+func (s *Store) CreateUser(ctx context.Context, u library.User) (library.User, error) {
+	if err := u.Clean(); err != nil {
+		return u, err
+	}
+	u.ID, u.TotalFines, u.BorrowedBooks = 0, 0, []library.Book{}
+	err := s.inTx(ctx, func(t *tx) (err error) {
+		if t.unsure && u.ID != 0 {
+			if done, err := t.created(ctx, "users", u.ID); done || err != nil {
+				return err
+			}
+		}
+		u.ID, err = t.insertUser(ctx, u)
+		return err
+	})
+	return u, s.userTaken(ctx, u, err)
+}
+
+func (t *tx) insertUser(ctx context.Context, u library.User) (int64, error) {
+	return t.insert(ctx, `INSERT INTO users (name, email, card_number, created_op) VALUES (?, ?, ?, ?)`,
+		u.Name, null(u.Email), null(u.CardNumber), t.op)
+}
+
+// UpdateUser is library.Store's.
+func (s *Store) UpdateUser(ctx context.Context, id int64, change func(*library.User) error) (u library.User, err error) {
+	err = s.inTx(ctx, func(t *tx) error {
+		u, err = findUser(ctx, t, id, s.dialect.forUpdate)
+		if err != nil {
+			return err
+		}
+		if err := change(&u); err != nil {
+			return err
+		}
+		if err := u.Clean(); err != nil {
+			return err
+		}
+		u.ID = id
+		if err := t.updateUser(ctx, u); err != nil {
+			return err
+		}
+		u, err = findWholeUser(ctx, t, id)
+		return err
+	})
+	return u, s.userTaken(ctx, u, err)
+}
+
+func (t *tx) updateUser(ctx context.Context, u library.User) error {
+	_, err := t.exec(ctx, `UPDATE users SET name = ?, email = ?, card_number = ? WHERE id = ? AND deleted_at IS NULL`,
+		u.Name, null(u.Email), null(u.CardNumber), u.ID)
+	return err
+}
+
+// userTaken names the unique field that a refused write met.
+func (s *Store) userTaken(ctx context.Context, u library.User, err error) error {
+	if err == nil || faultOf(err) != refused {
+		return err
+	}
+	return s.taken(ctx, err, []unique{
+		{`SELECT id FROM users WHERE email_key = LOWER(?)`, u.Email, u.ID, "email", library.CodeEmailTaken, "Another user has this email address."},
+		{`SELECT id FROM users WHERE card_number = ?`, u.CardNumber, u.ID, "card_number", library.CodeCardNumberTaken, "Another user has this card number."},
+	})
+}
+
+// DeleteUser is library.Store's.
+func (s *Store) DeleteUser(ctx context.Context, id int64) error {
+	return s.inTx(ctx, func(t *tx) error {
+		n, err := t.exec(ctx, `
+			UPDATE users SET deleted_at = ?, name = '', email = NULL, card_number = NULL
+			WHERE id = ? AND deleted_at IS NULL AND open_loans = 0`, t.stamp(), id)
+		if err != nil || n > 0 {
+			return err
+		}
+		if _, err := findUser(ctx, t, id, ""); err != nil {
+			if t.unsure && errors.Is(err, errUserNotFound) {
+				return nil // the user was there before the COMMIT whose answer was lost
+			}
+			return err
+		}
+		return &library.Error{Kind: library.Conflict, Code: library.CodeHasOpenLoans, Message: "The user has books out, so the user cannot be deleted."}
+	})
+}

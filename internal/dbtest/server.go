@@ -1,0 +1,195 @@
+package dbtest
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// Server is a MySQL or MariaDB of a test's own, to be killed, hung and cut off. User root, no password.
+type Server struct {
+	// Port is on 127.0.0.1.
+	Port int
+	// Maria tells MariaDB from MySQL.
+	Maria bool
+
+	binary, dir string
+	options     []string
+	process     *os.Process
+	ended       chan struct{}
+}
+
+// throwaway options trade safety against a power cut for speed; a server that is killed keeps what it acknowledged all the same.
+var throwaway = []string{"--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"}
+
+// StartServer starts a server of the test's own with the given options added. It keeps what it acknowledged when it is
+// killed. Skips or fails like MySQL where the machine has none.
+func StartServer(t testing.TB, options ...string) *Server {
+	t.Helper()
+	s, err := start(append([]string{"--innodb-flush-method=nosync", "--innodb-buffer-pool-size=64M"}, options...))
+	if err != nil {
+		missing(t, err)
+	}
+	t.Cleanup(s.remove)
+	return s
+}
+
+// Database makes an empty database on the server.
+func (s *Server) Database(t testing.TB) *Database {
+	t.Helper()
+	if _, err := open(t, s.config()).Exec("CREATE DATABASE IF NOT EXISTS library"); err != nil {
+		t.Fatal(err)
+	}
+	return database(s.config(), "library")
+}
+
+func (s *Server) config() *mysql.Config {
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr, cfg.User = "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)), "root"
+	return cfg
+}
+
+// Signal sends a signal to the server: SIGSTOP hangs it, SIGCONT goes on.
+func (s *Server) Signal(t testing.TB, signal syscall.Signal) {
+	t.Helper()
+	if err := s.process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Kill ends the server without warning and waits until it is gone.
+func (s *Server) Kill() {
+	s.process.Kill()
+	<-s.ended
+}
+
+// Restart starts a killed server again on the same data and port.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	if err := s.run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s *Server) remove() {
+	s.Kill()
+	os.RemoveAll(s.dir)
+}
+
+func start(options []string) (*Server, error) {
+	binary, err := exec.LookPath("mysqld")
+	if err != nil {
+		if binary, err = exec.LookPath("mariadbd"); err != nil {
+			return nil, errors.New("no mysqld and no mariadbd on the PATH")
+		}
+	}
+	version, err := exec.Command(binary, "--no-defaults", "--version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s --version: %w", binary, err)
+	}
+	// A short name: a socket's path may be 107 characters long.
+	dir, err := os.MkdirTemp("", "db")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{binary: binary, dir: dir, options: options, Maria: bytes.Contains(version, []byte("MariaDB"))}
+	data := "--datadir=" + filepath.Join(dir, "data")
+	init := exec.Command(binary, "--no-defaults", "--initialize-insecure", data)
+	if s.Maria {
+		init = exec.Command("mariadb-install-db", "--no-defaults", data, "--auth-root-authentication-method=normal", "--skip-test-db")
+	}
+	init.Args = append(init.Args, asRoot()...)
+	if out, err := init.CombinedOutput(); err != nil {
+		os.RemoveAll(dir)
+		return nil, fmt.Errorf("initialise %s: %w: %s", binary, err, out)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	s.Port = listener.Addr().(*net.TCPAddr).Port
+	listener.Close()
+	if err := s.run(); err != nil {
+		s.remove()
+		return nil, err
+	}
+	return s, nil
+}
+
+// asRoot: both servers refuse to run as root unless told to.
+func asRoot() []string {
+	if os.Getuid() == 0 {
+		return []string{"--user=root"}
+	}
+	return nil
+}
+
+func (s *Server) run() error {
+	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	args := append([]string{"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--bind-address=127.0.0.1", "--port=" + strconv.Itoa(s.Port),
+		"--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"), "--skip-log-bin", "--loose-mysqlx=OFF"}, asRoot()...)
+	cmd := exec.Command(s.binary, append(args, s.options...)...)
+	cmd.Stdout, cmd.Stderr = log, log
+	endWithParent(cmd)
+	started, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		// The kernel ties the server's life to the thread that started it, so this one stays until the server has gone.
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			cmd.Wait()
+			close(ended)
+		}
+	}()
+	if err := <-started; err != nil {
+		return err
+	}
+	s.process, s.ended = cmd.Process, ended
+	connector, err := mysql.NewConnector(quiet(s.config()))
+	if err != nil {
+		return err
+	}
+	pool := sql.OpenDB(connector)
+	defer pool.Close()
+	for range 600 {
+		select {
+		case <-ended:
+			text, _ := os.ReadFile(log.Name())
+			return fmt.Errorf("%s ended at once: %s", s.binary, lastLines(text))
+		default:
+		}
+		if pool.Ping() == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("%s did not answer within a minute", s.binary)
+}
+
+func quiet(cfg *mysql.Config) *mysql.Config {
+	cfg.Logger = &mysql.NopLogger{}
+	return cfg
+}
+
+func lastLines(text []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-5):], "\n")
+}
