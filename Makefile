@@ -1,0 +1,41 @@
+# CI runs these same targets. Only test needs a C compiler (for -race); build-lambda needs zip, docker needs Docker.
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS      = -s -w -X main.version=$(VERSION)
+STATICCHECK  = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BINARY       = bin/library
+
+.PHONY: build run test bench lint build-lambda docker help
+.DEFAULT_GOAL := build
+
+build: ## Build bin/library, static and stripped
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o $(BINARY) .
+
+run: ## Serve on http://localhost:8000 from the source
+	go run .
+
+test: ## Run all the tests this machine can, with the race detector and in random order
+	go test -race -shuffle=on ./...
+
+bench: ## Run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+lint: ## Check format, go vet, staticcheck and go.mod
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt -w these:" $$unformatted >&2; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go mod tidy -diff
+
+build-lambda: dist/lambda-arm64.zip dist/lambda-amd64.zip ## Build dist/lambda-{arm64,amd64}/bootstrap and their zips
+
+# Without the RPC server of the retired go1.x runtime. Lambda finds the program by its name, bootstrap.
+dist/lambda-%.zip: FORCE
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* go build -tags lambda.norpc -trimpath -ldflags "$(LDFLAGS)" -o dist/lambda-$*/bootstrap .
+	@rm -f $@ && zip -qj9 $@ dist/lambda-$*/bootstrap
+	@wc -c dist/lambda-$*/bootstrap $@ | head -n 2
+FORCE:
+
+docker: ## Build the image library-management:VERSION
+	docker build --build-arg VERSION=$(VERSION) -t library-management:$(VERSION) -t library-management:latest .
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
