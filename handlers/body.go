@@ -1,0 +1,225 @@
+package handlers
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+const (
+	// mergePatch is RFC 7396's media type.
+	mergePatch = "application/merge-patch+json"
+	// maxNesting is far above what any body needs: a user with its books has 3.
+	maxNesting = 32
+)
+
+// jsonFormat reads bodies strictly: encoding/json would turn invalid UTF-8 and halves of surrogate pairs into U+FFFD
+// and let the last of two fields of one name win, all without a word.
+var jsonFormat = huma.Format{
+	Marshal: func(w io.Writer, v any) error {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(v)
+	},
+	// huma calls it twice: into an any, which it validates, then into the input.
+	Unmarshal: func(data []byte, v any) error {
+		tree, ok := v.(*any)
+		if !ok {
+			return json.Unmarshal(data, v)
+		}
+		parsed, err := parseJSON(data)
+		*tree = parsed
+		return err
+	},
+}
+
+// parseJSON reads one JSON value, with the space at both ends of each text cut so that huma counts what will be kept.
+func parseJSON(data []byte) (any, error) {
+	var raw json.RawMessage
+	var syntax *json.SyntaxError
+	if !utf8.Valid(data) {
+		return nil, errors.New("must be valid UTF-8")
+	}
+	if err := json.Unmarshal(data, &raw); errors.As(err, &syntax) {
+		return nil, fmt.Errorf("must be valid JSON; it goes wrong at byte %d", syntax.Offset)
+	} else if err != nil {
+		return nil, errors.New("must be valid JSON")
+	}
+	if loneSurrogate(data) {
+		return nil, errors.New("must not contain half of a surrogate pair")
+	}
+	return parseValue(json.NewDecoder(bytes.NewReader(data)), 0)
+}
+
+// parseValue reads one value of JSON that is known to be well-formed.
+func parseValue(dec *json.Decoder, depth int) (any, error) {
+	if depth > maxNesting {
+		return nil, fmt.Errorf("must not be nested more than %d deep", maxNesting)
+	}
+	t, err := dec.Token()
+	if err != nil {
+		return nil, errors.New("must not contain numbers beyond the range of a double") // all else has been checked
+	}
+	switch t := t.(type) {
+	case string:
+		return strings.TrimSpace(t), nil
+	case json.Delim:
+		if t == '[' {
+			list := []any{}
+			for dec.More() {
+				v, err := parseValue(dec, depth+1)
+				if err != nil {
+					return nil, err
+				}
+				list = append(list, v)
+			}
+			_, err = dec.Token()
+			return list, err
+		}
+		object := map[string]any{}
+		for dec.More() {
+			k, err := dec.Token()
+			if err != nil {
+				return nil, err
+			}
+			key := k.(string)
+			if _, ok := object[key]; ok {
+				return nil, fmt.Errorf("must not name %q twice", clip(key))
+			}
+			if object[key], err = parseValue(dec, depth+1); err != nil {
+				return nil, err
+			}
+		}
+		_, err = dec.Token()
+		return object, err
+	}
+	return t, nil
+}
+
+// loneSurrogate reports whether valid JSON holds an escaped half of a surrogate pair without its other half.
+func loneSurrogate(data []byte) bool {
+	for {
+		i := bytes.IndexByte(data, '\\')
+		if i < 0 {
+			return false
+		}
+		r, n := escaped(data[i:]), 6
+		switch {
+		case r < 0:
+			n = 2
+		case r >= 0xDC00 && r < 0xE000:
+			return true
+		case r >= 0xD800 && r < 0xDC00:
+			if low := escaped(data[i+6:]); low < 0xDC00 || low >= 0xE000 {
+				return true
+			}
+			n = 12
+		}
+		data = data[i+n:]
+	}
+}
+
+// escaped is the code unit of a \uXXXX that b begins with, or -1.
+func escaped(b []byte) int {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return int(n)
+}
+
+// checkMediaType says what is wrong with the body's type, nil where nothing is. No Content-Type means JSON.
+func checkMediaType(ctx huma.Context, body *huma.RequestBody) error {
+	// Fiber would inflate a body without a limit: 1 MiB of gzip holds 1 GiB.
+	if e := ctx.Header("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return &huma.ErrorDetail{Location: "header.Content-Encoding", Message: "must be absent: bodies are taken as they are"}
+	}
+	sent := ctx.Header("Content-Type")
+	if sent == "" {
+		return nil
+	}
+	t, params, err := mime.ParseMediaType(sent)
+	charset, ok := params["charset"]
+	if _, known := body.Content[t]; err == nil && known && (!ok || strings.EqualFold(charset, "utf-8")) {
+		return nil
+	}
+	want := "application/json"
+	if _, ok := body.Content[mergePatch]; ok {
+		want = mergePatch + " or " + want
+	}
+	return &huma.ErrorDetail{Location: "header.Content-Type", Message: "must be " + want}
+}
+
+// field is a field of a body, which can be absent, null or have a value: three things to a merge patch (RFC 7396).
+type field[T string | float64] struct {
+	value      T
+	sent, null bool
+}
+
+type (
+	text   = field[string]
+	number = field[float64] // JSON has one kind of number: 2.0 and 2e0 are the integer 2
+)
+
+// UnmarshalJSON is called for null, too, and not for what is absent.
+func (f *field[T]) UnmarshalJSON(b []byte) error {
+	f.sent = true
+	if f.null = string(b) == "null"; f.null {
+		return nil
+	}
+	_ = json.Unmarshal(b, &f.value) // huma has refused what does not fit; an error here would leave the other fields unread
+	return nil
+}
+
+// Schema is that of the value.
+func (f field[T]) Schema(huma.Registry) *huma.Schema {
+	if _, ok := any(f.value).(string); ok {
+		return &huma.Schema{Type: huma.TypeString}
+	}
+	return &huma.Schema{Type: huma.TypeInteger}
+}
+
+// readOnly is a field of a body that only the library sets: whatever was sent is ignored.
+type readOnly struct{}
+
+// UnmarshalJSON ignores what was sent.
+func (*readOnly) UnmarshalJSON([]byte) error { return nil }
+
+// Schema lets anything pass.
+func (readOnly) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{ReadOnly: true, Description: "Set by the library; ignored."}
+}
+
+// put sets *to to what was sent: null is the zero value.
+func put[T string | float64](f field[T], to *T) {
+	if f.sent {
+		*to = f.value
+	}
+}
+
+// faults are the fields that a domain check refuses, as huma reports its own.
+func faults(err error, at *huma.PathBuffer) (list []error) {
+	for _, f := range problemOf(err).Errors {
+		list = append(list, &huma.ErrorDetail{Location: at.With(strings.TrimPrefix(f.Location, "body.")), Message: f.Message})
+	}
+	return list
+}
+
+// mustNotBeNull is what huma does not check of optional fields.
+func mustNotBeNull(at *huma.PathBuffer, name string, null bool) []error {
+	if !null {
+		return nil
+	}
+	return []error{&huma.ErrorDetail{Location: at.With(name), Message: "must not be null"}}
+}

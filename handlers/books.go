@@ -1,0 +1,210 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"library-management/library"
+)
+
+func (a *api) books() {
+	const tag = "Books"
+	taken := []string{library.CodeBarcodeTaken, library.CodeISBNTaken}
+	changed := append(taken, library.CodeBookNotFound, library.CodeCopiesOnLoan)
+
+	route(a, "GET", "/books/", doc{"list-books", tag, "List the books", "By id, one page at a time.", 200, nil}, a.listBooks)
+	route(a, "POST", "/books/", doc{"create-book", tag, "Add a book", "", 201, taken}, a.createBook)
+	route(a, "GET", "/books/{book_id}", doc{"get-book", tag, "Show a book", "", 200, []string{library.CodeBookNotFound}}, a.findBook)
+	route(a, "PUT", "/books/{book_id}", doc{"replace-book", tag, "Replace a book", "Optional fields that are absent are cleared; copies stays as it is.", 200, changed}, a.replaceBook)
+	route(a, "PATCH", "/books/{book_id}", doc{"update-book", tag, "Change some fields of a book", "A JSON merge patch (RFC 7396): what is absent stays, null clears.", 200, changed}, a.updateBook)
+	route(a, "DELETE", "/books/{book_id}", doc{"delete-book", tag, "Delete a book", "Its returned loans stay as history; its barcode and ISBN are free again.", 204, []string{library.CodeBookNotFound, library.CodeHasOpenLoans}}, a.deleteBook)
+}
+
+// Book is a book on the wire. Clients read these names: they never change.
+type Book struct {
+	ID              int64         `json:"id" minimum:"1" example:"1"`
+	Title           string        `json:"title" example:"The Left Hand of Darkness"`
+	Author          string        `json:"author" example:"Ursula K. Le Guin"`
+	ISBN            *string       `json:"isbn" example:"9780441478125"`
+	Barcode         *string       `json:"barcode" example:"30112044718"`
+	PublishedYear   *int          `json:"published_year" example:"1969" doc:"Negative before Christ."`
+	Language        *string       `json:"language" example:"en"`
+	Category        *string       `json:"category" example:"Fiction"`
+	Copies          int           `json:"copies" example:"1" doc:"How many the library has."`
+	CopiesAvailable int           `json:"copies_available" example:"1" doc:"How many of them are free to borrow now."`
+	Available       bool          `json:"available" example:"true" doc:"Whether a copy is free to borrow."`
+	BorrowedByID    *int64        `json:"borrowed_by_id" doc:"Who has it: with no copy free, the user whose loan is due first; null while a copy is free. In a user's borrowed_books, that user."`
+	DueDate         *library.Date `json:"due_date" format:"date" doc:"When that loan is due, YYYY-MM-DD." example:"2026-01-15"`
+}
+
+func wireBook(b library.Book) Book {
+	return Book{
+		ID: b.ID, Title: b.Title, Author: b.Author, ISBN: orNull(b.ISBN), Barcode: orNull(b.Barcode),
+		PublishedYear: b.PublishedYear, Language: orNull(b.Language), Category: orNull(b.Category),
+		Copies: b.Copies, CopiesAvailable: b.CopiesAvailable, Available: b.Available(),
+		BorrowedByID: b.BorrowedByID, DueDate: b.DueDate,
+	}
+}
+
+func wireBooks(list []library.Book) []Book {
+	out := make([]Book, len(list)) // never nil: an empty list is [], not null
+	for i, b := range list {
+		out[i] = wireBook(b)
+	}
+	return out
+}
+
+// orNull is how the wire has "not known".
+func orNull(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// BookInput is a book as a client sends it.
+type BookInput struct {
+	Title         text   `json:"title" minLength:"1" maxLength:"500" example:"The Left Hand of Darkness"`
+	Author        text   `json:"author" minLength:"1" maxLength:"1000" example:"Ursula K. Le Guin"`
+	ISBN          text   `json:"isbn,omitempty" nullable:"true" maxLength:"40" doc:"ISBN-10 or ISBN-13, hyphens allowed; kept as thirteen digits. Unique among books." example:"978-0-441-47812-5"`
+	Barcode       text   `json:"barcode,omitempty" nullable:"true" maxLength:"64" doc:"Unique among books." example:"30112044718"`
+	PublishedYear number `json:"published_year,omitempty" nullable:"true" minimum:"-9999" maximum:"9999" doc:"Negative before Christ." example:"1969"`
+	Language      text   `json:"language,omitempty" nullable:"true" maxLength:"35" example:"en"`
+	Category      text   `json:"category,omitempty" nullable:"true" maxLength:"100" example:"Fiction"`
+	Copies        number `json:"copies,omitempty" minimum:"1" maximum:"100000" doc:"How many the library has: 1 where a new book does not say." example:"1"`
+
+	ID              readOnly `json:"id,omitempty"`
+	CopiesAvailable readOnly `json:"copies_available,omitempty"`
+	Available       readOnly `json:"available,omitempty"`
+	BorrowedByID    readOnly `json:"borrowed_by_id,omitempty"`
+	DueDate         readOnly `json:"due_date,omitempty"`
+}
+
+// patch changes what was sent.
+func (in *BookInput) patch(b *library.Book) {
+	put(in.Title, &b.Title)
+	put(in.Author, &b.Author)
+	put(in.ISBN, &b.ISBN)
+	put(in.Barcode, &b.Barcode)
+	put(in.Language, &b.Language)
+	put(in.Category, &b.Category)
+	if y := int(in.PublishedYear.value); in.PublishedYear.null {
+		b.PublishedYear = nil
+	} else if in.PublishedYear.sent {
+		b.PublishedYear = &y
+	}
+	if in.Copies.sent {
+		b.Copies = int(in.Copies.value)
+	}
+}
+
+// Resolve adds the domain's refusals to huma's, so that a client learns all at once.
+func (in *BookInput) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
+	b := library.Book{Title: "-", Author: "-", Copies: 1} // what is absent is huma's to judge
+	in.patch(&b)
+	errs := slices.Concat(mustNotBeNull(at, "title", in.Title.null), mustNotBeNull(at, "author", in.Author.null), mustNotBeNull(at, "copies", in.Copies.null))
+	if err := b.Clean(); err != nil {
+		errs = append(errs, faults(err, at)...)
+	}
+	return errs
+}
+
+// BookPatch is a JSON merge patch of a book.
+type BookPatch BookInput
+
+// TransformSchema lets everything be absent.
+func (BookPatch) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	s.Required = nil
+	return s
+}
+
+// Resolve is BookInput's.
+func (in *BookPatch) Resolve(ctx huma.Context, at *huma.PathBuffer) []error {
+	return (*BookInput)(in).Resolve(ctx, at)
+}
+
+// BookPath names a book.
+type BookPath struct {
+	BookID int64 `path:"book_id" minimum:"1" doc:"The book's id." example:"1"`
+}
+
+type bookOutput struct{ Body Book }
+
+// PageQuery asks for a page. It is exported, like the paths, because huma skips unexported embedded structs.
+type PageQuery struct {
+	Limit  int   `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"How many at the most."`
+	Cursor int64 `query:"cursor" minimum:"1" doc:"Where the page before ended: follow the Link header instead of making one up."`
+}
+
+// next is the Link header (RFC 8288) to the page after id, "" where there is none.
+func (a *api) next(ctx context.Context, path string, p PageQuery, id int64) string {
+	if id == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`<%s%s?limit=%d&cursor=%d>; rel="next"`, a.prefix(ctx), path, p.Limit, id)
+}
+
+func (a *api) listBooks(ctx context.Context, in *struct{ PageQuery }) (*struct {
+	Link string `header:"Link" doc:"The next page, with rel=next; absent on the last."`
+	Body []Book
+}, error) {
+	list, next, err := a.store.FindBooks(ctx, library.Page{After: in.Cursor, Limit: in.Limit})
+	if err != nil {
+		return nil, err
+	}
+	return &struct {
+		Link string `header:"Link" doc:"The next page, with rel=next; absent on the last."`
+		Body []Book
+	}{a.next(ctx, "/books/", in.PageQuery, next), wireBooks(list)}, nil
+}
+
+type createdBook struct {
+	Location string `header:"Location" doc:"The path of the new book."`
+	Body     Book
+}
+
+func (a *api) createBook(ctx context.Context, in *struct{ Body BookInput }) (*createdBook, error) {
+	b := library.Book{Copies: 1}
+	in.Body.patch(&b)
+	b, err := a.store.CreateBook(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	return &createdBook{a.prefix(ctx) + "/books/" + strconv.FormatInt(b.ID, 10), wireBook(b)}, nil
+}
+
+func (a *api) findBook(ctx context.Context, in *BookPath) (*bookOutput, error) {
+	b, err := a.store.FindBook(ctx, in.BookID)
+	return &bookOutput{wireBook(b)}, err
+}
+
+func (a *api) replaceBook(ctx context.Context, in *struct {
+	BookPath
+	Body BookInput
+}) (*bookOutput, error) {
+	b, err := a.store.UpdateBook(ctx, in.BookID, func(b *library.Book) error {
+		*b = library.Book{ID: b.ID, Copies: b.Copies}
+		in.Body.patch(b)
+		return nil
+	})
+	return &bookOutput{wireBook(b)}, err
+}
+
+func (a *api) updateBook(ctx context.Context, in *struct {
+	BookPath
+	Body BookPatch
+}) (*bookOutput, error) {
+	b, err := a.store.UpdateBook(ctx, in.BookID, func(b *library.Book) error {
+		(*BookInput)(&in.Body).patch(b)
+		return nil
+	})
+	return &bookOutput{wireBook(b)}, err
+}
+
+func (a *api) deleteBook(ctx context.Context, in *BookPath) (*struct{}, error) {
+	return nil, a.store.DeleteBook(ctx, in.BookID)
+}

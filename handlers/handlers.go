@@ -1,0 +1,284 @@
+// Package handlers answers HTTP: routes, validation, problem documents, the OpenAPI document and health.
+// It must not know SQL, nor whether it is served from a port or by AWS Lambda.
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/cors"
+
+	"library-management/library"
+)
+
+const (
+	// BodyLimit is how many bytes a request's body may have; the longest book is under 10 KiB.
+	BodyLimit = 1 << 20
+	// requestTimeout ends a request's database work: below the 10 s of most load balancers' and clients' patience.
+	requestTimeout = 8 * time.Second
+	// maxHeaders is for the request line and all headers: the cookies and tokens of real clients pass fasthttp's 4 KiB.
+	maxHeaders = 16 << 10
+)
+
+// Config is what the app needs besides a store. Its zero value works.
+type Config struct {
+	// Version stands in the OpenAPI document.
+	Version string
+	// Logger takes the access lines and the causes of 5xx; nil: slog.Default().
+	Logger *slog.Logger
+	// Ready says why the process should get no requests now; nil: it always should.
+	Ready func(context.Context) error
+	// BasePath is the public prefix of every path, such as "/prod", which Location, Link and problem types need; nil: none.
+	BasePath func(context.Context) string
+	// CORSOrigins are the origins whose pages may call; none, or "*": any.
+	CORSOrigins []string
+	// TrustedProxies are the addresses and networks (CIDR) whose X-Forwarded-For is believed.
+	TrustedProxies []string
+}
+
+// Check reports a setting that New would panic on.
+func (c Config) Check() error {
+	for _, o := range c.CORSOrigins {
+		u, err := url.Parse(strings.Replace(o, "://*.", "://", 1))
+		if o != "*" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" || u.User != nil) {
+			return fmt.Errorf("CORS origin %q: want * or scheme://host[:port]", o)
+		}
+	}
+	_, err := networks(c.TrustedProxies)
+	return err
+}
+
+func networks(list []string) (nets []netip.Prefix, err error) {
+	for _, s := range list {
+		n, err := netip.ParsePrefix(s)
+		if err != nil {
+			a, aerr := netip.ParseAddr(s)
+			if aerr != nil {
+				return nil, fmt.Errorf("trusted proxy %q: want an IP address or a network such as 10.0.0.0/8", s)
+			}
+			n = netip.PrefixFrom(a, a.BitLen())
+		}
+		nets = append(nets, n)
+	}
+	return nets, nil
+}
+
+// api is what the operations share.
+type api struct {
+	huma.API
+	store  library.Store
+	config Config
+}
+
+// New builds the app. Serve it through its Server(): the access log, the request ids and the answers to what Fiber
+// itself never routes wrap Server().Handler and Server().ErrorHandler. It panics where c.Check reports an error.
+func New(store library.Store, c Config) *fiber.App {
+	if err := c.Check(); err != nil {
+		panic(err)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.BasePath == nil {
+		c.BasePath = func(context.Context) string { return "" }
+	}
+	if c.Ready == nil {
+		c.Ready = func(context.Context) error { return nil }
+	}
+	a := &api{store: store, config: c}
+	app := fiber.New(fiber.Config{
+		// Without it, Params and Query hand out the request's own buffer, which the next request on the connection
+		// overwrites: whatever is kept past the answer would change by itself.
+		Immutable:               true,
+		CaseSensitive:           true,
+		BodyLimit:               BodyLimit,
+		ReadBufferSize:          maxHeaders,
+		DisableStartupMessage:   true,
+		EnableTrustedProxyCheck: true, // without it Fiber believes X-Forwarded-* of anyone
+		TrustedProxies:          c.TrustedProxies,
+		ErrorHandler:            a.handleError,
+	})
+	origins := strings.Join(c.CORSOrigins, ",")
+	if slices.Contains(c.CORSOrigins, "*") {
+		origins = "*"
+	}
+	app.Use(
+		cors.New(cors.Config{
+			AllowOrigins:  origins,
+			AllowMethods:  "GET,HEAD,POST,PUT,PATCH,DELETE",
+			ExposeHeaders: "Link,Location,ETag,Retry-After,X-Request-ID",
+			MaxAge:        600,
+		}),
+		func(c *fiber.Ctx) error {
+			ctx, cancel := context.WithTimeout(c.UserContext(), requestTimeout)
+			defer cancel()
+			c.SetUserContext(ctx)
+			return c.Next()
+		},
+		conditional,
+	)
+	a.register(app)
+	a.serveDocs(app)
+	app.Handler() // builds the route tree, which only Listen and Test would do otherwise
+	newEdge(app, c).wrap()
+	return app
+}
+
+// OpenAPI is the document as indented JSON, for the version given. It needs no store.
+func OpenAPI(version string) ([]byte, error) {
+	a := &api{config: Config{Version: version}}
+	a.register(fiber.New(fiber.Config{DisableStartupMessage: true}))
+	return a.documentJSON()
+}
+
+// OpenAPIYAML is OpenAPI as YAML.
+func OpenAPIYAML(version string) ([]byte, error) {
+	a := &api{config: Config{Version: version}}
+	a.register(fiber.New(fiber.Config{DisableStartupMessage: true}))
+	return a.OpenAPI().YAML()
+}
+
+func (a *api) documentJSON() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err := enc.Encode(a.OpenAPI())
+	return b.Bytes(), err
+}
+
+// register puts every operation on the app and into the document.
+func (a *api) register(app *fiber.App) {
+	c := huma.DefaultConfig("Library", a.config.Version)
+	c.Info.Description = description
+	// Relative to the document's own address, so that it is right under any public prefix.
+	c.Servers = []*huma.Server{{URL: ".", Description: "Where this document was read from"}}
+	c.Tags = []*huma.Tag{
+		{Name: "Books", Description: "The catalogue: titles, of which the library has one copy or more."},
+		{Name: "Users", Description: "The members of the library."},
+		{Name: "Loans", Description: "Borrowing and returning."},
+		{Name: "Service", Description: "The state of the process, and what problems mean."},
+	}
+	c.Formats = map[string]huma.Format{"application/json": jsonFormat, "json": jsonFormat}
+	c.CreateHooks = nil // the default one adds $schema to every body
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
+	c.Transformers = []huma.Transformer{a.finishProblem}
+	a.API = humafiber.New(app, c)
+	a.UseMiddleware(a.prepare)
+	a.books()
+	a.users()
+	a.loans()
+	a.service()
+}
+
+const description = `Lend books to members, and know who has what until when.
+
+Text is cut of the space at both ends and counted in characters. Fields that only the library sets are accepted and
+ignored, so that what was read can be sent back; unknown fields are refused. Every path answers with and without the
+slash at its end, and HEAD wherever GET does.
+
+Errors are problem documents (RFC 9457): decide by ` + "`code`" + `, which is stable; ` + "`detail`" + ` is for people.
+Lists are paged: follow the ` + "`Link`" + ` header with ` + "`rel=\"next\"`" + ` until there is none.`
+
+// prefix is the public prefix of this request's paths.
+func (a *api) prefix(ctx context.Context) string { return a.config.BasePath(ctx) }
+
+// request is huma's view of a request, with three of its habits mended.
+type request struct{ inner }
+
+type inner = huma.Context // whose own name is that of one of its methods
+
+// Unwrap is how humafiber finds its own context.
+func (r request) Unwrap() huma.Context { return r.inner }
+
+// SetReadDeadline does nothing: humafiber's would panic where there is no connection, as on Lambda, and the server's
+// own ReadTimeout has read the whole body by now.
+func (request) SetReadDeadline(time.Time) error { return nil }
+
+// Header hides Accept: there is one representation, and RFC 9110, 12.4.1 lets it answer whatever was asked for.
+func (r request) Header(name string) string {
+	if name == "Accept" {
+		return "application/json"
+	}
+	return r.inner.Header(name)
+}
+
+// Param and Query are numbers everywhere, and strconv would take a plus sign for a part of one.
+func (r request) Param(name string) string { return noPlus(r.inner.Param(name)) }
+func (r request) Query(name string) string { return noPlus(r.inner.Query(name)) }
+
+func noPlus(s string) string {
+	if strings.HasPrefix(s, "+") {
+		return "not digits"
+	}
+	return s
+}
+
+// prepare runs before each operation.
+func (a *api) prepare(ctx huma.Context, next func(huma.Context)) {
+	ctx = request{ctx}
+	fctx := humafiber.Unwrap(ctx).Context()
+	fctx.SetUserValue(routeKey, ctx.Operation().Path)
+	if body := ctx.Operation().RequestBody; body != nil {
+		if err := checkMediaType(ctx, body); err != nil {
+			_ = huma.WriteErr(a, ctx, fiber.StatusUnsupportedMediaType, "", err) // huma itself reports a failed write
+			return
+		}
+	}
+	next(ctx)
+}
+
+// doc is what the document says of an operation besides its types.
+type doc struct {
+	id, tag, summary, text string
+	// success is the status without an error.
+	success int
+	// codes are the problem codes that it can answer besides those of every operation.
+	codes []string
+}
+
+// route registers an operation, with every status that it can answer and an example of each problem.
+func route[I, O any](a *api, method, path string, d doc, f func(context.Context, *I) (*O, error)) {
+	_, hasBody := reflect.TypeFor[I]().FieldByName("Body")
+	codes := append(slices.Clone(d.codes), codeInternal)
+	if reflect.TypeFor[I]().NumField() > 0 {
+		codes = append(codes, library.CodeInvalid)
+	}
+	if hasBody {
+		codes = append(codes, codeMalformed, codeTooLarge, codeUnsupportedMediaType)
+	}
+	if d.tag != "Service" {
+		codes = append(codes, library.CodeUnavailable)
+		if method != http.MethodGet {
+			codes = append(codes, library.CodeUnknownOutcome)
+		}
+	}
+	op := huma.Operation{
+		Method: method, Path: path, OperationID: d.id, Tags: []string{d.tag}, Summary: d.summary, Description: d.text,
+		DefaultStatus: d.success, Responses: a.problemResponses(codes),
+		MaxBodyBytes: BodyLimit + 1, // huma refuses what reaches its limit, the server what passes it
+	}
+	if method == http.MethodGet && d.tag != "Service" {
+		op.Responses["304"] = &huma.Response{Description: "Not Modified: If-None-Match names the ETag of what would be sent"}
+	}
+	if method == http.MethodPatch {
+		op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {}}}
+	}
+	huma.Register(a, op, f)
+	if method == http.MethodPatch {
+		op.RequestBody.Content[mergePatch] = op.RequestBody.Content["application/json"]
+	}
+}

@@ -1,0 +1,30 @@
+package handlers
+
+import (
+	"context"
+
+	"library-management/library"
+)
+
+func (a *api) loans() {
+	const tag = "Loans"
+	missing := []string{library.CodeBookNotFound, library.CodeUserNotFound}
+
+	route(a, "POST", "/books/{book_id}/borrow/{user_id}", doc{"borrow-book", tag, "Borrow a book", "Lends a copy to the user from today; the answer has the due date where no copy is left.", 200, append(missing, library.CodeNotAvailable, library.CodeAlreadyBorrowed, library.CodeBorrowLimit)}, a.borrow)
+	route(a, "POST", "/books/{book_id}/return/{user_id}", doc{"return-book", tag, "Return a book", "Closes the user's loan and charges its fine for each day after the due date.", 200, append(missing, library.CodeNotBorrowed)}, a.takeBack)
+}
+
+type loanPath struct {
+	BookPath
+	UserPath
+}
+
+func (a *api) borrow(ctx context.Context, in *loanPath) (*bookOutput, error) {
+	b, err := a.store.Borrow(ctx, in.BookID, in.UserID)
+	return &bookOutput{wireBook(b)}, err
+}
+
+func (a *api) takeBack(ctx context.Context, in *loanPath) (*bookOutput, error) {
+	b, err := a.store.Return(ctx, in.BookID, in.UserID)
+	return &bookOutput{wireBook(b)}, err
+}

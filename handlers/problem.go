@@ -1,0 +1,329 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
+	"github.com/gofiber/fiber/v2"
+
+	"library-management/library"
+)
+
+// The codes of problems that the domain knows nothing of.
+const (
+	codeMalformed            = "malformed"
+	codeNotFound             = "not_found"
+	codeMethodNotAllowed     = "method_not_allowed"
+	codeTimeout              = "request_timeout"
+	codeTooLarge             = "too_large"
+	codeUnsupportedMediaType = "unsupported_media_type"
+	codeHeadersTooLarge      = "headers_too_large"
+	codeInternal             = "internal"
+	codeNotReady             = "not_ready"
+)
+
+const (
+	// maxEcho is how many characters of what a client sent an error may repeat.
+	maxEcho = 100
+	// missing marks huma's message for a field that is not there, before the field's name.
+	missing = "missing "
+	// maxFieldErrors bounds a problem: a body of 1 MiB has room for 100,000 wrong fields.
+	maxFieldErrors = 20
+)
+
+// problems has each code's status, its title and the detail that is given where there is no better one.
+var problems = map[string]struct {
+	status        int
+	title, detail string
+}{
+	library.CodeInvalid:         {422, "Some of the request is wrong", "What is wrong is listed in errors."},
+	library.CodeBookNotFound:    {404, "No such book", "There is no book with this id."},
+	library.CodeUserNotFound:    {404, "No such user", "There is no user with this id."},
+	library.CodeNotAvailable:    {409, "No copy is free", "Every copy of the book is out."},
+	library.CodeAlreadyBorrowed: {409, "Already borrowed", "The user has a copy of this book."},
+	library.CodeBorrowLimit:     {409, "Borrow limit reached", "The user has as many books out as the rules allow."},
+	library.CodeNotBorrowed:     {409, "Not borrowed", "The user has no copy of this book."},
+	library.CodeHasOpenLoans:    {409, "Still on loan", "What is lent, or who has a loan, cannot be deleted."},
+	library.CodeCopiesOnLoan:    {409, "More copies are on loan", "More copies are out than the book would have."},
+	library.CodeBarcodeTaken:    {409, "Barcode taken", "Another book has this barcode."},
+	library.CodeISBNTaken:       {409, "ISBN taken", "Another book has this ISBN."},
+	library.CodeEmailTaken:      {409, "Email taken", "Another user has this email address."},
+	library.CodeCardNumberTaken: {409, "Card number taken", "Another user has this card number."},
+	library.CodeUnavailable:     {503, "Not available now", "The library cannot be reached now; nothing has changed. Try again."},
+	library.CodeUnknownOutcome:  {503, "Outcome unknown", "The connection broke while the change was being stored: it may or may not have happened."},
+	codeMalformed:               {400, "The request cannot be read", "The request is not well-formed."},
+	codeNotFound:                {404, "Nothing here", "There is nothing at this path."},
+	codeMethodNotAllowed:        {405, "Method not allowed", "This path does not answer this method; the Allow header lists those that it does."},
+	codeTimeout:                 {408, "The request took too long", "The request did not arrive in time."},
+	codeTooLarge:                {413, "The body is too large", "The body has more than 1 MiB."},
+	codeUnsupportedMediaType:    {415, "Unsupported media type", "The body must be JSON, without a content encoding."},
+	codeHeadersTooLarge:         {431, "The headers are too large", "The request line and the headers have more than 16 KiB."},
+	codeInternal:                {500, "Internal error", "Something went wrong here. The request id finds it in the log."},
+	codeNotReady:                {503, "Not ready", "This process should get no requests now."},
+}
+
+// codes are those of problems that Fiber and huma know by their status alone.
+var codes = map[int]string{
+	404: codeNotFound, 405: codeMethodNotAllowed, 408: codeTimeout, 413: codeTooLarge, 415: codeUnsupportedMediaType,
+	422: library.CodeInvalid, 431: codeHeadersTooLarge,
+}
+
+// Problem is the body of every answer that is neither 2xx nor a redirection (RFC 9457).
+type Problem struct {
+	Type      string         `json:"type" format:"uri-reference" doc:"What kind of problem it is: a path that explains the code." example:"/problems/invalid"`
+	Title     string         `json:"title" doc:"The kind of problem, for people." example:"Some of the request is wrong"`
+	Status    int            `json:"status" doc:"The HTTP status." example:"422"`
+	Detail    string         `json:"detail" doc:"What went wrong this time, for people." example:"What is wrong is listed in errors."`
+	Code      string         `json:"code" doc:"The kind of problem, for programs; it never changes." example:"invalid"`
+	Errors    []FieldProblem `json:"errors,omitempty" doc:"What is wrong in the request, at most 20 of it."`
+	RequestID string         `json:"request_id,omitempty" doc:"Finds this request in the log." example:"4XG6K2ZQ3M5T7ABCDEFGHJKLMN"`
+
+	cause error // for the log
+}
+
+// FieldProblem is one thing that is wrong in a request.
+type FieldProblem struct {
+	Location string `json:"location" doc:"Where: body, path, query or header, then the name." example:"body.title"`
+	Message  string `json:"message" doc:"What, as a phrase that goes on from the name." example:"must not be empty"`
+}
+
+// Error makes a Problem what huma calls an error.
+func (p *Problem) Error() string { return p.Detail }
+
+// GetStatus is the HTTP status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType is RFC 9457's.
+func (p *Problem) ContentType(string) string { return "application/problem+json" }
+
+func newProblem(code string, fields ...FieldProblem) *Problem {
+	k := problems[code]
+	return &Problem{Status: k.status, Title: k.title, Detail: k.detail, Code: code, Errors: fields}
+}
+
+// problemOf is the problem that an error is to a client.
+func problemOf(err error) *Problem {
+	var e *library.Error
+	var f *fiber.Error
+	var p *Problem
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &e):
+		return domainProblem(e)
+	case errors.As(err, &f):
+		return statusProblem(f.Code, err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		p = newProblem(library.CodeUnavailable)
+		p.Detail = "The library did not answer in time. Try again." // and may have changed: a COMMIT may be under way
+	default:
+		p = newProblem(codeInternal)
+	}
+	p.cause = err
+	return p
+}
+
+func domainProblem(e *library.Error) *Problem {
+	status := map[library.Kind]int{library.Invalid: 422, library.NotFound: 404, library.Conflict: 409, library.Unavailable: 503}[e.Kind]
+	if status == 0 {
+		p := newProblem(codeInternal)
+		p.cause = e
+		return p
+	}
+	p := newProblem(e.Code)
+	p.Status, p.Code = status, e.Code
+	if p.Title == "" {
+		p.Title = http.StatusText(status)
+	}
+	if e.Message != "" {
+		p.Detail = e.Message
+	}
+	for _, f := range e.Fields {
+		p.Errors = append(p.Errors, FieldProblem{"body." + f.Field, f.Message})
+	}
+	if status >= 500 {
+		p.cause = e
+	}
+	return p
+}
+
+// statusProblem is for errors that carry a status and a text which may hold what was sent, or worse.
+func statusProblem(status int, cause error) *Problem {
+	code, ok := codes[status]
+	switch {
+	case ok:
+	case status >= 400 && status < 500:
+		code = codeMalformed
+	default:
+		p := newProblem(codeInternal)
+		p.cause = cause
+		return p
+	}
+	return newProblem(code)
+}
+
+// humaProblem is the problem that huma's validation found, or that an operation returned.
+func humaProblem(status int, msg string, errs ...error) huma.StatusError {
+	if status >= 500 {
+		return problemOf(errors.Join(append(errs, errors.New(msg))...))
+	}
+	p := statusProblem(status, nil)
+	if len(errs) == 0 && status == http.StatusBadRequest { // huma's only 400 without errors
+		p.Detail, p.Errors = "The request needs a body.", []FieldProblem{{"body", "must not be empty"}}
+	}
+	for _, err := range errs {
+		f := FieldProblem{Location: "body", Message: "cannot be read"}
+		if d, ok := err.(huma.ErrorDetailer); ok {
+			f = FieldProblem{d.ErrorDetail().Location, d.ErrorDetail().Message} // never its Value: that is what was sent
+		}
+		if name, ok := strings.CutPrefix(f.Message, missing); ok {
+			f.Location, f.Message = f.Location+"."+name, "must be given"
+		} else if f.Message == "invalid integer" {
+			f.Message = "must be a whole number, in digits only"
+		}
+		if status == http.StatusBadRequest && strings.HasPrefix(f.Location, "body.") {
+			continue // about the zero value of a body that could not be read
+		}
+		f.Location = clip(f.Location)
+		// huma's word on a place comes first: the domain's is about the field's zero value where huma could not read it.
+		if !slices.ContainsFunc(p.Errors, func(o FieldProblem) bool { return o.Location == f.Location }) {
+			p.Errors = append(p.Errors, f)
+		}
+		if len(p.Errors) == maxFieldErrors {
+			break
+		}
+	}
+	slices.SortStableFunc(p.Errors, func(a, b FieldProblem) int { return strings.Compare(a.Location, b.Location) })
+	return p
+}
+
+func clip(s string) string {
+	n := 0
+	for i := range s {
+		if n++; n > maxEcho {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
+
+// huma keeps these for the whole process; this package is the only one that uses huma.
+func init() {
+	huma.NewError = humaProblem
+	huma.NewErrorWithContext = func(_ huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		return humaProblem(status, msg, errs...)
+	}
+	huma.DefaultArrayNullable = false
+	huma.ValidateStrictCasing = true // else {"Title": …} passes as title, and one of two spellings wins unseen
+
+	// The domain's phrases, so that one fault reads the same wherever it is found.
+	huma.ErrorFormatter = func(format string, args ...any) string {
+		if !strings.Contains(format, "%") {
+			return format
+		}
+		return fmt.Sprintf(format, args...)
+	}
+	validation.MsgUnexpectedProperty = "is not a known field"
+	validation.MsgExpectedRequiredProperty = missing + "%s" // huma reports it at the object that lacks it
+	validation.MsgExpectedString = "must be text"
+	validation.MsgExpectedInteger = "must be a whole number"
+	validation.MsgExpectedNumber = "must be a number"
+	validation.MsgExpectedObject = "must be a JSON object"
+	validation.MsgExpectedMinLength = "must not be empty" // 1 is the only minLength
+	validation.MsgExpectedMaxLength = "must be at most %d characters long"
+	validation.MsgExpectedMinimumNumber = "must be at least %v"
+	validation.MsgExpectedMaximumNumber = "must be at most %v"
+}
+
+// finish gives a problem what only the request knows, and logs its cause: this is the edge, where that is done once.
+func (a *api) finish(ctx context.Context, id string, p *Problem) (retryAfter string) {
+	p.RequestID = id
+	p.Type = a.prefix(ctx) + "/problems/" + p.Code
+	if p.Status >= 500 && p.cause != nil {
+		level := slog.LevelError
+		if p.Status == http.StatusServiceUnavailable {
+			level = slog.LevelWarn
+		}
+		a.config.Logger.Log(ctx, level, "request failed", "request_id", id, "status", p.Status, "code", p.Code, "error", p.cause.Error())
+	}
+	if p.Status == http.StatusServiceUnavailable {
+		return "1"
+	}
+	return ""
+}
+
+// finishProblem is finish as huma calls it, with every body that it writes.
+func (a *api) finishProblem(ctx huma.Context, _ string, v any) (any, error) {
+	if p, ok := v.(*Problem); ok {
+		id, _ := ctx.Context().Value(requestIDKey).(string)
+		if s := a.finish(ctx.Context(), id, p); s != "" {
+			ctx.SetHeader("Retry-After", s)
+		}
+	}
+	return v, nil
+}
+
+// handleError answers what never reached an operation, or never came back from it.
+func (a *api) handleError(c *fiber.Ctx, err error) error {
+	p := problemOf(err)
+	if p.Status == http.StatusMethodNotAllowed {
+		// Fiber has listed the methods that the path is routed for; the edge answers HEAD, and this OPTIONS.
+		allow := string(c.Response().Header.Peek("Allow"))
+		if strings.Contains(allow, "GET") {
+			allow = strings.Replace(allow, "GET", "GET, HEAD", 1)
+		}
+		c.Set("Allow", allow+", OPTIONS")
+		if c.Method() == http.MethodOptions {
+			return c.SendStatus(http.StatusNoContent)
+		}
+	}
+	id, _ := c.Context().UserValue(requestIDKey).(string)
+	if s := a.finish(c.UserContext(), id, p); s != "" {
+		c.Set("Retry-After", s)
+	}
+	c.Status(p.Status).Set("Content-Type", p.ContentType(""))
+	var b bytes.Buffer
+	if err := jsonFormat.Marshal(&b, p); err != nil {
+		return err
+	}
+	return c.Send(b.Bytes())
+}
+
+// problemResponses documents the statuses of these codes, each code with an example.
+func (a *api) problemResponses(list []string) map[string]*huma.Response {
+	schema := a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
+	responses := map[string]*huma.Response{}
+	slices.Sort(list)
+	for _, code := range slices.Compact(list) {
+		p := newProblem(code)
+		p.Type = "/problems/" + code
+		if code == library.CodeInvalid {
+			p.Errors = []FieldProblem{{"body.title", "must not be empty"}}
+		}
+		status := strconv.Itoa(p.Status)
+		r := responses[status]
+		if r == nil {
+			r = &huma.Response{
+				Description: http.StatusText(p.Status) + ":",
+				Content:     map[string]*huma.MediaType{p.ContentType(""): {Schema: schema, Examples: map[string]*huma.Example{}}},
+			}
+			if p.Status == http.StatusServiceUnavailable {
+				r.Headers = map[string]*huma.Param{"Retry-After": {Schema: &huma.Schema{Type: huma.TypeInteger}, Description: "Seconds to wait"}}
+			}
+			responses[status] = r
+		}
+		r.Description += " `" + code + "`"
+		r.Content[p.ContentType("")].Examples[code] = &huma.Example{Summary: p.Title, Value: p}
+	}
+	return responses
+}

@@ -1,0 +1,53 @@
+package handlers
+
+import (
+	"context"
+)
+
+func (a *api) service() {
+	const tag = "Service"
+	route(a, "GET", "/livez", doc{"check-liveness", tag, "Ask whether the process lives", "Never asks the database: a process without one should not be restarted.", 200, nil}, a.live)
+	route(a, "GET", "/readyz", doc{"check-readiness", tag, "Ask whether the process should get requests", "", 200, []string{codeNotReady}}, a.ready)
+	route(a, "GET", "/problems/{code}", doc{"explain-problem", tag, "Explain a problem's code", "Where the type of every problem leads.", 200, []string{codeNotFound}}, a.explain)
+}
+
+// Health is the answer of a process that is well.
+type Health struct {
+	Status string `json:"status" example:"ok"`
+}
+
+type healthOutput struct {
+	CacheControl string `header:"Cache-Control" hidden:"true"`
+	Body         Health
+}
+
+func (a *api) live(context.Context, *struct{}) (*healthOutput, error) {
+	return &healthOutput{"no-store", Health{"ok"}}, nil
+}
+
+func (a *api) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+	if err := a.config.Ready(ctx); err != nil {
+		p := newProblem(codeNotReady)
+		p.cause = err
+		return nil, p
+	}
+	return &healthOutput{"no-store", Health{"ok"}}, nil
+}
+
+// Explanation is what a problem's code means.
+type Explanation struct {
+	Code   string `json:"code" example:"borrow_limit"`
+	Status int    `json:"status" example:"409"`
+	Title  string `json:"title" example:"Borrow limit reached"`
+	Detail string `json:"detail" example:"The user has as many books out as the rules allow."`
+}
+
+func (a *api) explain(_ context.Context, in *struct {
+	Code string `path:"code" example:"borrow_limit"`
+}) (*struct{ Body Explanation }, error) {
+	p := newProblem(in.Code)
+	if p.Status == 0 {
+		return nil, newProblem(codeNotFound)
+	}
+	return &struct{ Body Explanation }{Explanation{p.Code, p.Status, p.Title, p.Detail}}, nil
+}
