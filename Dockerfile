@@ -1,5 +1,5 @@
 # Cross-compiled on the builder's own platform: emulating the target's would take ten times as long.
-FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
+FROM --platform=${BUILDPLATFORM:-linux} golang:1.26-bookworm AS build
 WORKDIR /src
 # The modules first: they are downloaded again only when they change.
 COPY go.mod go.sum ./
