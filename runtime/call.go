@@ -1,0 +1,88 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+)
+
+// call is one invocation as a connection in memory: fasthttp reads the request from it and writes the answer to it.
+// It is a whole net.Conn, since apps ask for it: huma sets a read deadline for each body (defect 4).
+type call struct {
+	in      bytes.Buffer
+	out     bytes.Buffer
+	client  net.Addr
+	context context.Context
+	// refusal, where not nil, is the answer: the request does not get to the app's handlers.
+	refusal error
+	entered bool
+	// abandoned is set when nobody waits for the answer any more.
+	abandoned atomic.Bool
+}
+
+// calls keeps the buffers of calls that have ended. An abandoned one never comes back here: its handler still runs.
+var calls = sync.Pool{New: func() any { return new(call) }}
+
+func (c *call) release() {
+	const worthKeeping = 64 << 10
+	if c.in.Cap() > worthKeeping || c.out.Cap() > worthKeeping {
+		return
+	}
+	c.in.Reset()
+	c.out.Reset()
+	c.client, c.context, c.refusal, c.entered = nil, nil, nil, false
+	calls.Put(c)
+}
+
+// enter is called by the wrapped handler (wrap) before the app's.
+func (c *call) enter(app *fiber.App, fctx *fasthttp.RequestCtx) error {
+	if c.entered {
+		// One event is one request. Bytes after it, which the parser took for another, were never a request to a gateway.
+		return fiber.ErrBadRequest
+	}
+	c.entered = true
+	f := app.AcquireCtx(fctx)
+	f.SetUserContext(c.context)
+	app.ReleaseCtx(f)
+	return c.refusal
+}
+
+func (c *call) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+func (c *call) Write(p []byte) (int, error) {
+	if c.abandoned.Load() {
+		return 0, os.ErrDeadlineExceeded // ends an answer that is streamed without an end
+	}
+	return c.out.Write(p)
+}
+
+func (c *call) Close() error                     { return nil }
+func (c *call) LocalAddr() net.Addr              { return nowhere }
+func (c *call) RemoteAddr() net.Addr             { return c.client }
+func (c *call) SetDeadline(time.Time) error      { return nil } // nothing here blocks
+func (c *call) SetReadDeadline(time.Time) error  { return nil }
+func (c *call) SetWriteDeadline(time.Time) error { return nil }
+
+var nowhere = &net.TCPAddr{IP: net.IPv4zero}
+
+// secureCall is a call whose client spoke TLS with the gateway: c.Protocol() is "https".
+type secureCall struct{ *call }
+
+func (secureCall) Handshake() error { return nil }
+func (secureCall) ConnectionState() tls.ConnectionState {
+	return tls.ConnectionState{HandshakeComplete: true}
+}
+
+var (
+	_ net.Conn  = (*call)(nil)
+	_ io.Reader = (*call)(nil)
+)

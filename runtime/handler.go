@@ -1,0 +1,88 @@
+package runtime
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+
+	"github.com/awslabs/aws-lambda-go-api-proxy/core"
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+)
+
+// wrap puts around app.Server().Handler what each request needs behind either door.
+// It stands outside whatever the app put there itself, so that a panic in that is caught as well.
+func wrap(app *fiber.App, log *slog.Logger, stopping *atomic.Bool) {
+	app.Handler() // builds the routes, which only Listener does otherwise
+	server := app.Server()
+	next := server.Handler
+	server.Handler = func(fctx *fasthttp.RequestCtx) {
+		defer func() {
+			if p := recover(); p != nil {
+				log.Error("panic in a handler", "panic", fmt.Sprint(p), "request_id", string(fctx.Request.Header.Peek(fiber.HeaderXRequestID)), "stack", string(debug.Stack()))
+				refuse(app, fctx, fiber.ErrInternalServerError)
+			}
+		}()
+		// Defect 6: these carry the gateway's context, the authorizer's claims included, to whoever reads them by
+		// core's accessors. On a port nothing sets them, so there they can be nothing but forged.
+		for _, name := range contextHeaders {
+			fctx.Request.Header.Del(name)
+		}
+		if served, ok := fctx.Conn().(interface {
+			enter(*fiber.App, *fasthttp.RequestCtx) error
+		}); ok {
+			if err := served.enter(app, fctx); err != nil {
+				refuse(app, fctx, err)
+				return
+			}
+		}
+		next(fctx)
+		if stopping.Load() {
+			fctx.SetConnectionClose() // moves a client that keeps its connection over to another instance
+		}
+	}
+}
+
+var contextHeaders = []string{core.APIGwContextHeader, core.APIGwStageVarsHeader, core.ALBContextHeader}
+
+// refuse answers with err as the app's own ErrorHandler writes it, and as a problem document (RFC 9457) where the app
+// has none or where it fails.
+func refuse(app *fiber.App, fctx *fasthttp.RequestCtx, err error) {
+	fctx.Response.Reset()
+	defer func() {
+		if p := recover(); p != nil {
+			problem(fctx, fiber.ErrInternalServerError)
+		}
+	}()
+	if isDefault(app.Config().ErrorHandler) {
+		problem(fctx, err)
+		return
+	}
+	c := app.AcquireCtx(fctx)
+	defer app.ReleaseCtx(c)
+	if app.ErrorHandler(c, err) != nil {
+		problem(fctx, fiber.ErrInternalServerError)
+	}
+}
+
+// isDefault reports whether an app was made without an ErrorHandler; Fiber then puts its own there, which writes text.
+func isDefault(h fiber.ErrorHandler) bool {
+	return reflect.ValueOf(h).Pointer() == reflect.ValueOf(fiber.DefaultErrorHandler).Pointer()
+}
+
+func problem(fctx *fasthttp.RequestCtx, err error) {
+	status, detail := fiber.StatusInternalServerError, http.StatusText(fiber.StatusInternalServerError)
+	if e, ok := err.(*fiber.Error); ok {
+		status, detail = e.Code, e.Message
+	}
+	title := http.StatusText(status)
+	code := strings.ReplaceAll(strings.ToLower(title), " ", "_")
+	fctx.Response.Reset()
+	fctx.SetStatusCode(status)
+	fctx.SetContentType("application/problem+json")
+	fmt.Fprintf(fctx, `{"type":"/problems/%s","title":%q,"status":%d,"detail":%q,"code":%q}`, code, title, status, detail, code)
+}

@@ -1,0 +1,210 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/lambdacontext"
+	"github.com/gofiber/fiber/v2"
+)
+
+const (
+	// maxMargin is what is kept of a call's time for its answer: a quarter of what is left, and no more than this.
+	// The handler's context ends at the margin's begin, the 504 goes out in its middle.
+	maxMargin = 500 * time.Millisecond
+	// lambdaStop bounds a stop on Lambda, which kills the process 500 ms after SIGTERM.
+	lambdaStop = 300 * time.Millisecond
+)
+
+var (
+	errTimeout = fiber.NewError(fiber.StatusGatewayTimeout, "The request was not answered in time.")
+	errTooLong = fiber.NewError(fiber.StatusInternalServerError, "The answer is larger than can be delivered. Ask for less of it.")
+)
+
+// runLambda serves app to Lambda's Runtime API until ctx ends. Where that API fails, aws-lambda-go ends the process,
+// and Lambda starts another.
+func runLambda(ctx context.Context, app *fiber.App, c Config) error {
+	l := newGateway(app, c)
+	// Lambda sends SIGTERM only to functions with an extension, which this option registers. The signal itself gets
+	// here by ctx.
+	go lambda.StartWithOptions(l, lambda.WithEnableSIGTERM())
+	<-ctx.Done()
+
+	c.OnDrain()
+	answered := make(chan struct{})
+	go func() {
+		l.inFlight.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+	case <-time.After(lambdaStop):
+	}
+	return app.ShutdownWithContext(context.WithoutCancel(ctx)) // there is no listener: this runs the app's OnShutdown hooks
+}
+
+// gateway answers Lambda's invocations, from as many goroutines as AWS_LAMBDA_MAX_CONCURRENCY says.
+type gateway struct {
+	app      *fiber.App
+	log      *slog.Logger
+	basePath string
+	trusted  func(netip.Addr) bool
+	inFlight sync.WaitGroup
+}
+
+func newGateway(app *fiber.App, c Config) *gateway {
+	wrap(app, c.Logger, new(atomic.Bool))
+	app.Server().MaxConnsPerIP = 0 // each call is a connection, and the gateway is who limits those
+	g := &gateway{app: app, log: c.Logger, trusted: trustedProxies(app)}
+	if base := strings.Trim(c.BasePath, "/ "); base != "" {
+		g.basePath = "/" + base
+	}
+	return g
+}
+
+// trustedProxies tells the proxies that the app's own fiber.Config trusts.
+func trustedProxies(app *fiber.App) func(netip.Addr) bool {
+	var networks []netip.Prefix
+	if app.Config().EnableTrustedProxyCheck {
+		for _, proxy := range app.Config().TrustedProxies {
+			if network, err := netip.ParsePrefix(proxy); err == nil {
+				networks = append(networks, network)
+			} else if ip, err := netip.ParseAddr(proxy); err == nil {
+				networks = append(networks, netip.PrefixFrom(ip, ip.BitLen()))
+			}
+		}
+	}
+	return func(ip netip.Addr) bool {
+		for _, network := range networks {
+			if network.Contains(ip) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// Invoke answers one event of any door. It returns an error for an event that is no HTTP request, which Lambda reports
+// as a failed invocation; the process lives on.
+func (g *gateway) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
+	g.inFlight.Add(1)
+	defer g.inFlight.Done()
+	e, err := decode(payload)
+	if err != nil {
+		return nil, err
+	}
+	// A copy, for payload is written over by the next call while an abandoned handler may still read it.
+	i := &invocation{Context: ctx, event: bytes.Clone(payload)}
+	answer, err := g.serve(i, e)
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := marshal(answer)
+	if err == nil && len(encoded) > maxAnswer {
+		// Defect 14: Lambda would refuse it, and the client would get a 5xx that nothing explains.
+		g.log.ErrorContext(ctx, "answer too large for lambda", "path", e.Path, "bytes", bodySize(answer), "encoded_bytes", len(encoded), "limit", maxAnswer, "request_id", requestID(ctx))
+		if answer, err = g.refuse(i, e, errTooLong); err == nil {
+			encoded, err = marshal(answer)
+		}
+	}
+	return encoded, err
+}
+
+// serve has the app answer e before Lambda's deadline.
+func (g *gateway) serve(i *invocation, e *event) (any, error) {
+	ctx := i.Context
+	c, err := g.newCall(i, e)
+	if errors.Is(err, errNotBase64) {
+		c.refusal = errNotBase64
+	} else if err != nil {
+		return nil, err
+	}
+	var tooLate <-chan time.Time
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		margin := min(maxMargin, left/4)
+		within, cancel := context.WithTimeout(ctx, left-margin)
+		defer cancel()
+		i.Context = within
+		timer := time.NewTimer(left - margin/2)
+		defer timer.Stop()
+		tooLate = timer.C
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := errors.New("the handler ended its goroutine")
+		defer func() { done <- err }()
+		err = g.serveConn(c, e)
+	}()
+	select {
+	case err = <-done:
+	case <-tooLate:
+		// The handler keeps its call and its RequestCtx: neither goes back to a pool before it returns.
+		c.abandoned.Store(true)
+		g.log.ErrorContext(ctx, "no answer before lambda's deadline", "path", e.Path, "request_id", requestID(ctx))
+		return g.refuse(&invocation{Context: ctx, event: i.event}, e, errTimeout)
+	}
+	if err == nil {
+		var answer any
+		if answer, err = e.answer(c.out.Bytes()); err == nil {
+			c.release()
+			return answer, nil
+		}
+	}
+	g.log.ErrorContext(ctx, "no whole answer", "path", e.Path, "error", err.Error(), "request_id", requestID(ctx))
+	return g.refuse(&invocation{Context: ctx, event: i.event}, e, fiber.ErrInternalServerError)
+}
+
+// refuse answers e with err, in the app's own form for errors.
+func (g *gateway) refuse(i *invocation, e *event, err error) (any, error) {
+	c, bad := g.newCall(i, e)
+	if bad != nil && !errors.Is(bad, errNotBase64) {
+		return nil, bad
+	}
+	c.refusal = err
+	if err := g.serveConn(c, e); err != nil {
+		return nil, err
+	}
+	return e.answer(c.out.Bytes())
+}
+
+// newCall makes the connection on which e's request waits to be read.
+func (g *gateway) newCall(i *invocation, e *event) (*call, error) {
+	c := calls.Get().(*call)
+	var path string
+	i.prefix, path = e.address(g.basePath)
+	c.context = i
+	c.client = e.client(g.trusted)
+	return c, e.writeRequest(&c.in, path, requestID(i.Context))
+}
+
+// serveConn has the server of the port serve one call (defects 12, 13). What panics there, past the wrapped handler,
+// is an error: a panic would end the process, and the next call would be a cold start (defect 16).
+func (g *gateway) serveConn(c *call, e *event) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if strings.EqualFold(e.header("X-Forwarded-Proto"), "https") {
+		return g.app.Server().ServeConn(secureCall{c})
+	}
+	return g.app.Server().ServeConn(c)
+}
+
+func requestID(ctx context.Context) string {
+	if l, ok := lambdacontext.FromContext(ctx); ok {
+		return l.AwsRequestID
+	}
+	return ""
+}

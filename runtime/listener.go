@@ -1,0 +1,81 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	// lastCall is how long a stopping listener waits for handshakes that are under way: a few round trips.
+	lastCall = 100 * time.Millisecond
+	// lingerTime and lingerBytes bound what is read, and thrown away, from a client whose request was refused.
+	lingerTime  = time.Second
+	lingerBytes = 64 << 20
+)
+
+// listener is a TCP listener that can stop without losing a connection.
+type listener struct{ *net.TCPListener }
+
+// listen listens by IPv4 and by IPv6, whichever the address allows; Fiber's own Listen has "tcp4" for its default.
+func listen(ctx context.Context, address string) (*listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // a multipath socket takes no filter, which refuseNew needs
+	ln, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return &listener{ln.(*net.TCPListener)}, nil
+}
+
+// stop makes Accept return what is ready, and io.EOF after it.
+//
+// Closing the listener at once would reset each connection that is ready and not yet accepted, with the request that it
+// already carries. So first no new one is let in, and those that come through the handshake meanwhile are accepted.
+func (l *listener) stop() {
+	l.refuseNew()
+	l.SetDeadline(time.Now())
+}
+
+// Accept returns the next connection. It returns io.EOF, which fasthttp takes for a clean end, after stop.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.AcceptTCP()
+		if errors.Is(err, os.ErrDeadlineExceeded) { // stop was called: a last look, which begins with what is ready
+			l.SetDeadline(time.Now().Add(lastCall))
+			c, err = l.AcceptTCP()
+		}
+		switch {
+		case err == nil:
+			return &conn{TCPConn: c}, nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			l.Close()
+			return nil, io.EOF
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS):
+			time.Sleep(50 * time.Millisecond) // fasthttp would end the server over a shortage that passes
+		default:
+			return nil, err
+		}
+	}
+}
+
+// conn is a client's connection.
+type conn struct {
+	*net.TCPConn
+	unread atomic.Bool // the client may still be sending what nobody will read
+}
+
+// Close closes the connection. Where the client may still be sending, it is let finish first, within bounds, so that
+// it gets to the answer.
+func (c *conn) Close() error {
+	if c.unread.Swap(false) && c.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.CopyN(io.Discard, c.TCPConn, lingerBytes)
+	}
+	return c.TCPConn.Close()
+}
