@@ -18,11 +18,11 @@ const selectBook = `
 	         (SELECT l.due_on FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1) END
 	FROM books b`
 
-func scanBook(scan func(...any) error, extra ...any) (library.Book, error) {
+func scanBook(scan func(...any) error) (library.Book, error) {
 	var b library.Book
 	var isbn, barcode, language, category sql.NullString
-	err := scan(append([]any{&b.ID, &b.Title, &b.Author, &isbn, &barcode, &b.PublishedYear, &language, &category,
-		&b.Copies, &b.CopiesAvailable, &b.BorrowedByID, &b.DueDate}, extra...)...)
+	err := scan(&b.ID, &b.Title, &b.Author, &isbn, &barcode, &b.PublishedYear, &language, &category,
+		&b.Copies, &b.CopiesAvailable, &b.BorrowedByID, &b.DueDate)
 	b.ISBN, b.Barcode, b.Language, b.Category = isbn.String, barcode.String, language.String, category.String
 	return b, err
 }
@@ -50,21 +50,9 @@ func (s *Store) FindBook(ctx context.Context, id int64) (b library.Book, err err
 // FindBooks is library.Store's.
 func (s *Store) FindBooks(ctx context.Context, p library.Page) (books []library.Book, next int64, err error) {
 	err = s.read(ctx, func() error {
-		books = make([]library.Book, 0, min(p.Limit, library.DefaultPageLimit))
 		// One more than asked for tells whether there is a next page.
-		rows, err := s.db.QueryContext(ctx, selectBook+` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, p.After, p.Limit+1)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			b, err := scanBook(rows.Scan)
-			if err != nil {
-				return err
-			}
-			books = append(books, b)
-		}
-		return rows.Err()
+		books, err = collect(ctx, s.db, scanBook, selectBook+` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, []any{p.After, p.Limit + 1})
+		return err
 	})
 	if len(books) > p.Limit {
 		books = books[:p.Limit]

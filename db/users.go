@@ -42,24 +42,16 @@ func addBorrowedBooks(ctx context.Context, q querier, users []library.User) erro
 		ids[i] = users[i].ID
 	}
 	// open_book_id, and not returned_on, is in the index that begins with the user: a member of many years has many loans.
-	rows, err := q.QueryContext(ctx, `
+	books, err := collect(ctx, q, scanBook, `
 		SELECT b.id, b.title, b.author, b.isbn, b.barcode, b.published_year, b.language, b.category, b.copies, b.copies - b.on_loan, l.user_id, l.due_on
 		FROM loans l JOIN books b ON b.id = l.book_id
 		WHERE l.user_id IN (?`+strings.Repeat(", ?", len(ids)-1)+`) AND l.open_book_id IS NOT NULL
-		ORDER BY l.id`, ids...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		b, err := scanBook(rows.Scan)
-		if err != nil {
-			return err
-		}
+		ORDER BY l.id`, ids)
+	for _, b := range books {
 		u := at[*b.BorrowedByID]
 		u.BorrowedBooks = append(u.BorrowedBooks, b)
 	}
-	return rows.Err()
+	return err
 }
 
 // FindUser is library.Store's.
@@ -84,7 +76,8 @@ func findWholeUser(ctx context.Context, q querier, id int64) (library.User, erro
 // FindUsers is library.Store's.
 func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.User, next int64, err error) {
 	err = s.read(ctx, func() error {
-		users, err = s.pageOfUsers(ctx, p)
+		// One more than asked for tells whether there is a next page.
+		users, err = collect(ctx, s.db, scanUser, selectUser+` WHERE u.id > ? AND u.deleted_at IS NULL ORDER BY u.id LIMIT ?`, []any{p.After, p.Limit + 1})
 		if err != nil {
 			return err
 		}
@@ -96,24 +89,6 @@ func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.
 		return addBorrowedBooks(ctx, s.db, users)
 	})
 	return users, next, err
-}
-
-// pageOfUsers reads one user more than asked for, which tells whether there is a next page.
-func (s *Store) pageOfUsers(ctx context.Context, p library.Page) ([]library.User, error) {
-	users := make([]library.User, 0, min(p.Limit, library.DefaultPageLimit))
-	rows, err := s.db.QueryContext(ctx, selectUser+` WHERE u.id > ? AND u.deleted_at IS NULL ORDER BY u.id LIMIT ?`, p.After, p.Limit+1)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		u, err := scanUser(rows.Scan)
-		if err != nil {
-			return nil, err
-		}
-		users = append(users, u)
-	}
-	return users, rows.Err()
 }
 
 // CreateUser is library.Store's.

@@ -1,0 +1,348 @@
+package db
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"library-management/library"
+)
+
+var _ library.Importer = (*Store)(nil)
+
+// record is a book or a user to the import: what it is known by and how it is stored.
+type record[T any] struct {
+	blank func() T
+	clean func(*T) error
+	// ids are the unique identifiers, the first known by first; "" where there is none.
+	ids func(*T) [2]id
+	// name is what a record without an identifier is known by; "" where that is not enough.
+	name func(*T) string
+	// named says what may be stored already: the rows of a table that meet one of the conditions.
+	table string
+	named func([]T) []in
+	// load reads and locks the records with these ids, in the order of the ids.
+	load   func(ctx context.Context, t *tx, ids []any) ([]T, error)
+	same   func(a, b *T) bool
+	check  func(old, new *T) error
+	insert func(context.Context, *tx, []*T) error
+	update func(context.Context, *tx, T) error
+}
+
+// id is a unique identifier: its key is told from the keys of other fields, its taken is the refusal where another record has it.
+type id struct {
+	key   string
+	taken *library.Error
+}
+
+// stored is a record in the database, or on its way there.
+type stored[T any] struct {
+	value        T
+	new, changed bool
+}
+
+// importBatch takes one batch in one transaction, with a constant number of statements besides one for each update.
+func importBatch[T any](ctx context.Context, s *Store, rows []func(*T), r record[T]) (results []library.Imported, err error) {
+	fresh := make([]T, len(rows))
+	for i, row := range rows {
+		fresh[i] = r.blank()
+		row(&fresh[i])
+		r.clean(&fresh[i]) // for the identifiers' form; what is wrong with it shows later
+	}
+	for attempt := 1; ; attempt++ {
+		// Before the transaction, so that what it reads is not older than its locks.
+		ids, err := s.idsWhere(ctx, r.table, r.named(fresh))
+		if err != nil {
+			return nil, err
+		}
+		err = s.inTx(ctx, func(t *tx) error {
+			results, err = importRows(ctx, t, rows, fresh, ids, r)
+			return err
+		})
+		// Somebody else stored one of the identifiers between the look and the write: look again.
+		if err == nil || faultOf(err) != refused || attempt == attempts {
+			return results, err
+		}
+	}
+}
+
+func importRows[T any](ctx context.Context, t *tx, rows []func(*T), fresh []T, ids []any, r record[T]) ([]library.Imported, error) {
+	var found []T
+	if len(ids) > 0 {
+		var err error
+		if found, err = r.load(ctx, t, ids); err != nil {
+			return nil, err
+		}
+	}
+	known := map[string]*stored[T]{}
+	index := func(e *stored[T]) {
+		for _, id := range r.ids(&e.value) {
+			if id.key != "" {
+				known[id.key] = e
+			}
+		}
+		if name := r.name(&e.value); name != "" && known[name] == nil {
+			known[name] = e
+		}
+	}
+	for _, v := range found {
+		index(&stored[T]{value: v})
+	}
+
+	results := make([]library.Imported, len(rows))
+	var inserts []*T
+	var touched []*stored[T]
+	for i, row := range rows {
+		e := match(known, &fresh[i], r)
+		v := r.blank()
+		if e != nil {
+			v = e.value
+		}
+		row(&v)
+		err := r.clean(&v)
+		for _, id := range r.ids(&v) {
+			if other := known[id.key]; err == nil && id.key != "" && other != nil && other != e {
+				err = id.taken
+			}
+		}
+		if err == nil && e != nil {
+			err = r.check(&e.value, &v)
+		}
+		switch {
+		case err != nil:
+			results[i] = library.Imported{Err: err}
+			continue
+		case e == nil:
+			results[i].Outcome = library.Created
+			e = &stored[T]{value: v, new: true}
+			inserts = append(inserts, &e.value)
+		case r.same(&e.value, &v):
+			results[i].Outcome = library.Unchanged
+		default:
+			results[i].Outcome = library.Updated
+			for _, id := range r.ids(&e.value) {
+				delete(known, id.key)
+			}
+			e.value = v
+			if !e.new && !e.changed {
+				e.changed = true
+				touched = append(touched, e)
+			}
+		}
+		index(e)
+	}
+	for _, e := range touched {
+		if err := r.update(ctx, t, e.value); err != nil {
+			return nil, err
+		}
+	}
+	if len(inserts) > 0 {
+		if err := r.insert(ctx, t, inserts); err != nil {
+			return nil, err
+		}
+	}
+	return results, nil
+}
+
+// match finds what is stored under the row's first identifier; under its second where the row has no first, or where what
+// is stored has none; under its name where the row has no identifier at all.
+func match[T any](known map[string]*stored[T], row *T, r record[T]) *stored[T] {
+	ids := r.ids(row)
+	if ids[0].key != "" {
+		if e := known[ids[0].key]; e != nil {
+			return e
+		}
+	}
+	if ids[1].key != "" {
+		if e := known[ids[1].key]; e != nil && (ids[0].key == "" || r.ids(&e.value)[0].key == "") {
+			return e
+		}
+	}
+	if name := r.name(row); ids[0].key == "" && ids[1].key == "" && name != "" {
+		return known[name]
+	}
+	return nil
+}
+
+// ImportBooks is library.Importer's.
+func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]library.Imported, error) {
+	return importBatch(ctx, s, rows, record[library.Book]{
+		blank: func() library.Book { return library.Book{Copies: 1} },
+		clean: (*library.Book).Clean,
+		ids: func(b *library.Book) [2]id {
+			return [2]id{identifier("barcode", b.Barcode, library.CodeBarcodeTaken), identifier("isbn", b.ISBN, library.CodeISBNTaken)}
+		},
+		name:  func(b *library.Book) string { return fmt.Sprintf("name\x00%s\x00%s\x00%s", b.Title, b.Author, year(b)) },
+		table: "books",
+		named: namedBooks,
+		load: func(ctx context.Context, t *tx, ids []any) ([]library.Book, error) {
+			return collect(ctx, t, scanBook, selectBook+` WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL ORDER BY b.id`+t.s.dialect.forUpdate, ids)
+		},
+		same: func(a, b *library.Book) bool {
+			return a.Title == b.Title && a.Author == b.Author && a.ISBN == b.ISBN && a.Barcode == b.Barcode &&
+				year(a) == year(b) && a.Language == b.Language && a.Category == b.Category && a.Copies == b.Copies
+		},
+		check: func(old, new *library.Book) error {
+			if out := old.Copies - old.CopiesAvailable; !isNew(old) && new.Copies < out {
+				return &library.Error{Kind: library.Conflict, Code: library.CodeCopiesOnLoan, Message: fmt.Sprintf("copies must not be fewer than the %d that are out", out)}
+			}
+			return nil
+		},
+		insert: func(ctx context.Context, t *tx, books []*library.Book) error {
+			var args []any
+			for _, b := range books {
+				args = append(args, b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies)
+			}
+			return t.insertMany(ctx, `INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies) VALUES `, len(books), args)
+		},
+		update: func(ctx context.Context, t *tx, b library.Book) error { return t.updateBook(ctx, b) },
+	})
+}
+
+func isNew(b *library.Book) bool { return b.ID == 0 }
+
+func year(b *library.Book) string {
+	if b.PublishedYear == nil {
+		return ""
+	}
+	return fmt.Sprint(*b.PublishedYear)
+}
+
+func identifier(field, value, code string) id {
+	if value == "" {
+		return id{}
+	}
+	return id{field + "\x00" + value, &library.Error{Kind: library.Conflict, Code: code, Message: field + " belongs to another record",
+		Fields: []library.FieldError{{Field: field, Message: "belongs to another record"}}}}
+}
+
+func namedBooks(rows []library.Book) []in {
+	var barcodes, isbns, titles []any
+	for _, b := range rows {
+		if b.Barcode != "" {
+			barcodes = append(barcodes, b.Barcode)
+		}
+		if b.ISBN != "" {
+			isbns = append(isbns, b.ISBN)
+		}
+		if b.Barcode == "" && b.ISBN == "" {
+			titles = append(titles, b.Title) // the author and the year are compared later, and exactly
+		}
+	}
+	return []in{{"barcode", "?", barcodes}, {"isbn", "?", isbns}, {"title", "?", titles}}
+}
+
+// ImportUsers is library.Importer's.
+func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]library.Imported, error) {
+	return importBatch(ctx, s, rows, record[library.User]{
+		blank: func() library.User { return library.User{} },
+		clean: func(u *library.User) error {
+			err := u.Clean()
+			if e, ok := errors.AsType[*library.Error](err); (ok || err == nil) && u.CardNumber == "" && u.Email == "" {
+				refusal := library.Error{Kind: library.Invalid, Code: library.CodeInvalid, Message: "The user cannot be stored as it is."}
+				if ok {
+					refusal.Fields = e.Fields
+				}
+				refusal.Fields = append(refusal.Fields, library.FieldError{Field: "card_number", Message: "or email must be given, to know the user by"})
+				return &refusal
+			}
+			return err
+		},
+		ids: func(u *library.User) [2]id {
+			return [2]id{identifier("card_number", u.CardNumber, library.CodeCardNumberTaken), identifier("email", strings.ToLower(u.Email), library.CodeEmailTaken)}
+		},
+		name:  func(*library.User) string { return "" },
+		table: "users",
+		named: namedUsers,
+		load: func(ctx context.Context, t *tx, ids []any) ([]library.User, error) {
+			return collect(ctx, t, scanUser, selectUser+` WHERE u.id IN (`+marks(len(ids))+`) AND u.deleted_at IS NULL ORDER BY u.id`+t.s.dialect.forUpdate, ids)
+		},
+		same: func(a, b *library.User) bool {
+			return a.Name == b.Name && a.Email == b.Email && a.CardNumber == b.CardNumber
+		},
+		check: func(_, _ *library.User) error { return nil },
+		insert: func(ctx context.Context, t *tx, users []*library.User) error {
+			var args []any
+			for _, u := range users {
+				args = append(args, u.Name, null(u.Email), null(u.CardNumber))
+			}
+			return t.insertMany(ctx, `INSERT INTO users (name, email, card_number) VALUES `, len(users), args)
+		},
+		update: func(ctx context.Context, t *tx, u library.User) error { return t.updateUser(ctx, u) },
+	})
+}
+
+func namedUsers(rows []library.User) []in {
+	var cards, emails []any
+	for _, u := range rows {
+		if u.CardNumber != "" {
+			cards = append(cards, u.CardNumber)
+		}
+		if u.Email != "" {
+			emails = append(emails, u.Email)
+		}
+	}
+	return []in{{"card_number", "?", cards}, {"email_key", "LOWER(?)", emails}}
+}
+
+// in is a condition: column IN (values), each value written as mark.
+type in struct {
+	column, mark string
+	values       []any
+}
+
+// idsWhere reads, without a lock, the ids of the rows that meet one of the conditions.
+func (s *Store) idsWhere(ctx context.Context, table string, conditions []in) (ids []any, err error) {
+	for _, c := range conditions {
+		if len(c.values) == 0 {
+			continue
+		}
+		list := strings.TrimSuffix(strings.Repeat(c.mark+", ", len(c.values)), ", ")
+		err = s.read(ctx, func() error {
+			found, err := collect(ctx, s.db, scanID, `SELECT id FROM `+table+` WHERE `+c.column+` IN (`+list+`)`, c.values)
+			if err == nil {
+				ids = append(ids, found...)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+func scanID(scan func(...any) error) (any, error) {
+	var id int64
+	err := scan(&id)
+	return id, err
+}
+
+// collect reads all rows of a query.
+func collect[T any](ctx context.Context, q querier, scan func(func(...any) error) (T, error), query string, args []any) ([]T, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []T
+	for rows.Next() {
+		v, err := scan(rows.Scan)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, rows.Err()
+}
+
+// insertMany inserts n rows by one statement.
+func (t *tx) insertMany(ctx context.Context, insert string, n int, args []any) error {
+	row := `(` + marks(len(args)/n) + `)`
+	_, err := t.exec(ctx, insert+row+strings.Repeat(`, `+row, n-1), args...)
+	return err
+}
+
+// marks is n question marks.
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }

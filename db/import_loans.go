@@ -1,0 +1,402 @@
+package db
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"library-management/library"
+)
+
+// A row of a file of loans has no number, so it is told from an identical one by counting: the first of two stands for one
+// loan and the second for another. The table imported_loans holds which loans the rows of a run stand for so far, so that
+// memory stays constant and a second run of the same file finds its loans one by one.
+
+// BeginLoans is library.Importer's. It also sweeps what runs that broke off left behind a day ago or longer.
+func (s *Store) BeginLoans(ctx context.Context) (library.LoanRun, error) {
+	old := s.now().Add(-24 * time.Hour).UTC().Format(time.DateTime)
+	err := s.inTx(ctx, func(t *tx) error {
+		_, err := t.exec(ctx, `DELETE FROM imported_loans WHERE started_at < ?`, old)
+		return err
+	})
+	return library.LoanRun{ID: rand.Int64()}, err
+}
+
+// EndLoans is library.Importer's. It deletes in steps, each short.
+func (s *Store) EndLoans(ctx context.Context, run library.LoanRun) error {
+	for {
+		var last sql.NullInt64
+		var n int64
+		err := s.inTx(ctx, func(t *tx) error {
+			err := t.QueryRowContext(ctx, `SELECT MAX(loan_id) FROM (SELECT loan_id FROM imported_loans WHERE run = ? ORDER BY loan_id LIMIT 5000) step`, run.ID).Scan(&last)
+			if err == nil && last.Valid {
+				n, err = t.exec(ctx, `DELETE FROM imported_loans WHERE run = ? AND loan_id <= ?`, run.ID, last.Int64)
+			}
+			return err
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// claim is how a loan is spoken for by the rows of this run.
+type claim int
+
+const (
+	unclaimed   claim = iota
+	claimedOpen       // by a row without a day of return; a row that has one may still close it
+	claimedClosed
+)
+
+// loan is a loan of one of the books that a batch names.
+type loan struct {
+	id, bookID, userID int64
+	borrowed, due      library.Date
+	returned           *library.Date
+	fine               int64
+	claim              claim
+	new, closing       bool
+}
+
+// end is the day from which the copy is back; never, for an open loan.
+func (l *loan) end() library.Date {
+	if l.returned == nil {
+		return math.MaxInt32
+	}
+	return *l.returned
+}
+
+// loanBatch is what a batch of rows is judged against: all of it read under the locks of its users and books.
+type loanBatch struct {
+	t       *tx
+	users   map[string]*borrower
+	books   map[string]*lentBook
+	byID    map[int64]*lentBook
+	touched []*loan // new, closed or claimed by this batch
+}
+
+type borrower struct {
+	id              int64
+	open            int   // open loans now
+	opened, charged int64 // what the batch adds
+}
+
+type lentBook struct {
+	id     int64
+	copies int
+	opened int64
+	loans  []*loan
+}
+
+// ImportLoans is library.Importer's.
+func (s *Store) ImportLoans(ctx context.Context, run *library.LoanRun, rows []library.LoanRecord) (results []library.Imported, err error) {
+	var cards, barcodes []any
+	for _, r := range rows {
+		cards, barcodes = append(cards, r.CardNumber), append(barcodes, r.Barcode)
+	}
+	// Before the transaction, so that what it reads is not older than its locks.
+	userIDs, err := s.idsWhere(ctx, "users", []in{{"card_number", "?", cards}})
+	if err != nil {
+		return nil, err
+	}
+	bookIDs, err := s.idsWhere(ctx, "books", []in{{"barcode", "?", barcodes}})
+	if err != nil {
+		return nil, err
+	}
+	batch := -(run.Batches + 1) // stands beside the loans' ids, which are positive, and says that the batch went in
+	err = s.inTx(ctx, func(t *tx) error {
+		if t.unsure {
+			var one int
+			err := t.QueryRowContext(ctx, `SELECT 1 FROM imported_loans WHERE run = ? AND loan_id = ?`+s.dialect.forUpdate, run.ID, batch).Scan(&one)
+			if err != sql.ErrNoRows {
+				return err // with the results of the attempt that went in
+			}
+		}
+		b := &loanBatch{t: t}
+		if err := b.load(ctx, *run, rows, userIDs, bookIDs); err != nil {
+			return err
+		}
+		results = make([]library.Imported, len(rows))
+		for i, row := range rows {
+			results[i].Outcome, results[i].Err = b.judge(row)
+		}
+		return b.store(ctx, *run, batch)
+	})
+	if err == nil {
+		run.Batches++
+	}
+	return results, err
+}
+
+// load locks the users and then the books, each in the order of their ids, as every other change of a loan does, and reads their loans.
+func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []library.LoanRecord, userIDs, bookIDs []any) error {
+	b.users, b.books, b.byID = map[string]*borrower{}, map[string]*lentBook{}, map[int64]*lentBook{}
+	lock := b.t.s.dialect.forUpdate
+	if len(userIDs) > 0 {
+		_, err := collect(ctx, b.t, func(scan func(...any) error) (u *borrower, err error) {
+			var card string
+			u = &borrower{}
+			if err = scan(&u.id, &card, &u.open); err == nil {
+				b.users[card] = u
+			}
+			return u, err
+		}, `SELECT id, card_number, open_loans FROM users WHERE id IN (`+marks(len(userIDs))+`) AND deleted_at IS NULL AND card_number IS NOT NULL ORDER BY id`+lock, userIDs)
+		if err != nil {
+			return err
+		}
+	}
+	if len(bookIDs) == 0 {
+		return nil
+	}
+	_, err := collect(ctx, b.t, func(scan func(...any) error) (k *lentBook, err error) {
+		var barcode string
+		k = &lentBook{}
+		if err = scan(&k.id, &barcode, &k.copies); err == nil {
+			b.books[barcode], b.byID[k.id] = k, k
+		}
+		return k, err
+	}, `SELECT id, barcode, copies FROM books WHERE id IN (`+marks(len(bookIDs))+`) AND deleted_at IS NULL AND barcode IS NOT NULL ORDER BY id`+lock, bookIDs)
+	if err != nil {
+		return err
+	}
+	// Only the loans that touch the days of this batch can be in its way or be meant by it.
+	first, last := library.Date(math.MaxInt32), library.Date(math.MinInt32)
+	for _, r := range rows {
+		first, last = min(first, r.BorrowedOn), max(last, r.BorrowedOn)
+		if r.ReturnedOn == nil {
+			last = max(last, b.t.today)
+		} else {
+			last = max(last, *r.ReturnedOn)
+		}
+	}
+	_, err = collect(ctx, b.t, func(scan func(...any) error) (l *loan, err error) {
+		var closed sql.NullBool
+		l = &loan{}
+		if err = scan(&l.id, &l.bookID, &l.userID, &l.borrowed, &l.due, &l.returned, &closed); err != nil {
+			return l, err
+		}
+		if closed.Valid {
+			l.claim = claimedOpen
+			if closed.Bool {
+				l.claim = claimedClosed
+			}
+		}
+		if k := b.byID[l.bookID]; k != nil {
+			k.loans = append(k.loans, l)
+		}
+		return l, nil
+	}, `
+		SELECT l.id, l.book_id, l.user_id, l.borrowed_on, l.due_on, l.returned_on, i.closed
+		FROM loans l LEFT JOIN imported_loans i ON i.run = ? AND i.loan_id = l.id
+		WHERE l.book_id IN (`+marks(len(bookIDs))+`) AND (l.returned_on IS NULL OR l.returned_on >= ?) AND l.borrowed_on <= ?
+		ORDER BY l.id`, slices.Concat([]any{run.ID}, bookIDs, []any{first, last}))
+	return err
+}
+
+// judge finds the loan that a row stands for, or makes it if the rules allow.
+func (b *loanBatch) judge(row library.LoanRecord) (library.Outcome, error) {
+	var fields []library.FieldError
+	user, book := b.users[row.CardNumber], b.books[row.Barcode]
+	if user == nil {
+		fields = append(fields, library.FieldError{Field: "card_number", Message: "is no user's"})
+	}
+	if book == nil {
+		fields = append(fields, library.FieldError{Field: "barcode", Message: "is no book's"})
+	}
+	if row.BorrowedOn > b.t.today {
+		fields = append(fields, library.FieldError{Field: "borrowed_on", Message: "lies in the future"})
+	}
+	if r := row.ReturnedOn; r != nil && *r < row.BorrowedOn {
+		fields = append(fields, library.FieldError{Field: "returned_on", Message: "lies before borrowed_on"})
+	} else if r != nil && *r > b.t.today {
+		fields = append(fields, library.FieldError{Field: "returned_on", Message: "lies in the future"})
+	}
+	if fields != nil {
+		return library.Refused, &library.Error{Kind: library.Invalid, Code: library.CodeInvalid, Message: "The loan cannot be stored as it is.", Fields: fields}
+	}
+	if row.ReturnedOn == nil {
+		return b.judgeOpen(row, user, book)
+	}
+	return b.judgeClosed(row, user, book)
+}
+
+// judgeClosed: the same loan, else an open one that the row closes, else a new one.
+func (b *loanBatch) judgeClosed(row library.LoanRecord, user *borrower, book *lentBook) (library.Outcome, error) {
+	var open *loan
+	for _, l := range book.loans {
+		if l.userID != user.id || l.borrowed != row.BorrowedOn || l.claim == claimedClosed {
+			continue
+		}
+		if l.returned == nil {
+			open = l
+		} else if *l.returned == *row.ReturnedOn {
+			b.claim(l, claimedClosed)
+			return library.Unchanged, nil
+		}
+	}
+	policy := b.t.s.policy
+	if open != nil {
+		open.returned, open.closing = row.ReturnedOn, true
+		open.fine = policy.Fine(open.due, *row.ReturnedOn)
+		user.open--
+		user.opened--
+		user.charged += open.fine
+		book.opened--
+		b.claim(open, claimedClosed)
+		return library.Updated, nil
+	}
+	if !book.free(row) {
+		return library.Refused, errAllCopiesOut
+	}
+	due := policy.DueOn(row.BorrowedOn)
+	l := &loan{bookID: book.id, userID: user.id, borrowed: row.BorrowedOn, due: due, returned: row.ReturnedOn,
+		fine: policy.Fine(due, *row.ReturnedOn), new: true}
+	user.charged += l.fine
+	book.loans = append(book.loans, l)
+	b.claim(l, claimedClosed)
+	return library.Created, nil
+}
+
+// judgeOpen: the same loan, even where it has come back since, else a new one by the rules of lending.
+func (b *loanBatch) judgeOpen(row library.LoanRecord, user *borrower, book *lentBook) (library.Outcome, error) {
+	var back *loan
+	for _, l := range book.loans {
+		if l.userID != user.id {
+			continue
+		}
+		switch {
+		case l.borrowed == row.BorrowedOn && l.claim == claimedOpen:
+			return library.Refused, errAlreadyBorrowed
+		case l.borrowed == row.BorrowedOn && l.returned == nil:
+			b.claim(l, claimedOpen)
+			return library.Unchanged, nil
+		case l.returned == nil:
+			return library.Refused, errAlreadyBorrowed
+		case l.borrowed == row.BorrowedOn && l.claim == unclaimed && back == nil:
+			back = l
+		}
+	}
+	if back != nil {
+		b.claim(back, claimedOpen)
+		return library.Unchanged, nil
+	}
+	if user.open >= b.t.s.policy.BorrowLimit {
+		return library.Refused, errBorrowLimit
+	}
+	if !book.free(row) {
+		return library.Refused, errAllCopiesOut
+	}
+	l := &loan{bookID: book.id, userID: user.id, borrowed: row.BorrowedOn, due: b.t.s.policy.DueOn(row.BorrowedOn), new: true}
+	user.open++
+	user.opened++
+	book.opened++
+	book.loans = append(book.loans, l)
+	b.claim(l, claimedOpen)
+	return library.Created, nil
+}
+
+var errAllCopiesOut = &library.Error{Kind: library.Conflict, Code: library.CodeNotAvailable, Message: "All copies of the book were out at that time."}
+
+// free reports whether on each day of the row's loan, from its day out up to, not including, its day back, a copy was in.
+func (k *lentBook) free(row library.LoanRecord) bool {
+	from, to := row.BorrowedOn, (&loan{returned: row.ReturnedOn}).end()
+	type change struct {
+		on library.Date
+		by int
+	}
+	var changes []change
+	for _, l := range k.loans {
+		if start, end := max(l.borrowed, from), min(l.end(), to); start < end {
+			changes = append(changes, change{start, 1}, change{end, -1})
+		}
+	}
+	// On one day a return comes before a loan.
+	slices.SortFunc(changes, func(a, b change) int { return cmp.Or(cmp.Compare(a.on, b.on), cmp.Compare(a.by, b.by)) })
+	out := 0
+	for _, c := range changes {
+		if out += c.by; out >= k.copies {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *loanBatch) claim(l *loan, c claim) {
+	if !slices.Contains(b.touched, l) {
+		b.touched = append(b.touched, l)
+	}
+	l.claim = c
+}
+
+// store writes what judge decided: new loans by one statement, what was closed, the counters, and what the rows stand for.
+func (b *loanBatch) store(ctx context.Context, run library.LoanRun, batch int64) error {
+	t := b.t
+	var inserts []any
+	n := 0
+	for _, l := range b.touched {
+		if l.new {
+			n++
+			inserts = append(inserts, l.bookID, l.userID, l.borrowed, l.due, l.returned, l.fine, t.op)
+		} else if l.closing {
+			if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ?, closed_op = ? WHERE id = ?`, *l.returned, l.fine, t.op, l.id); err != nil {
+				return err
+			}
+		}
+	}
+	for _, u := range b.users {
+		if u.opened == 0 && u.charged == 0 {
+			continue
+		}
+		if _, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans + ?, total_fines = total_fines + ? WHERE id = ?`, u.opened, u.charged, u.id); err != nil {
+			return err
+		}
+	}
+	for _, k := range b.books {
+		if k.opened == 0 {
+			continue
+		}
+		if _, err := t.exec(ctx, `UPDATE books SET on_loan = on_loan + ? WHERE id = ?`, k.opened, k.id); err != nil {
+			return err
+		}
+	}
+	started := t.stamp()
+	claims := []any{run.ID, batch, false, started}
+	if n > 0 {
+		if err := t.insertMany(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on, fine, opened_op) VALUES `, n, inserts); err != nil {
+			return err
+		}
+		// The ids of the new ones, by the operation that made them.
+		var books []any
+		for id := range b.byID {
+			books = append(books, id)
+		}
+		made, err := collect(ctx, t, func(scan func(...any) error) (l loan, err error) {
+			err = scan(&l.id, &l.closing)
+			return l, err
+		}, `SELECT id, returned_on IS NOT NULL FROM loans WHERE book_id IN (`+marks(len(books))+`) AND opened_op = ?`, append(books, t.op))
+		if err != nil {
+			return err
+		}
+		for _, l := range made {
+			claims = append(claims, run.ID, l.id, l.closing, started)
+		}
+	}
+	var changed []any
+	for _, l := range b.touched {
+		if !l.new {
+			changed = append(changed, l.id)
+			claims = append(claims, run.ID, l.id, l.claim == claimedClosed, started)
+		}
+	}
+	if len(changed) > 0 { // a loan that an earlier batch claimed as open
+		if _, err := t.exec(ctx, `DELETE FROM imported_loans WHERE run = ? AND loan_id IN (`+marks(len(changed))+`)`, append([]any{run.ID}, changed...)...); err != nil {
+			return err
+		}
+	}
+	return t.insertMany(ctx, `INSERT INTO imported_loans (run, loan_id, closed, started_at) VALUES `, len(claims)/4, claims)
+}

@@ -1,0 +1,55 @@
+package library
+
+import "context"
+
+// Importer takes records in batches, each batch in one transaction. A record that is refused does not keep the others out.
+//
+// The errors of its methods are those of the whole batch, which then has not gone in; what is wrong with one record stands in its Imported.
+type Importer interface {
+	// ImportBooks stores or updates a batch of books. Each row writes its cells into the book it is given: into a new one,
+	// to see what the row names, or into the one that is stored, so that a column that the file lacks stays as it is.
+	// A row is known by its barcode, else by its ISBN, else by title, author and year together.
+	ImportBooks(ctx context.Context, rows []func(*Book)) ([]Imported, error)
+	// ImportUsers stores or updates a batch of users in the same way. A row is known by its card number, else by its email address.
+	ImportUsers(ctx context.Context, rows []func(*User)) ([]Imported, error)
+	// BeginLoans begins a run of an import of loans; EndLoans ends it.
+	BeginLoans(ctx context.Context) (run LoanRun, err error)
+	// ImportLoans takes the next batch of a run's loans, in the order of the file. A row stands for one loan, and two
+	// identical rows of a run for two, so that importing the same rows again changes nothing.
+	ImportLoans(ctx context.Context, run *LoanRun, rows []LoanRecord) ([]Imported, error)
+	EndLoans(ctx context.Context, run LoanRun) error
+}
+
+// LoanRun is one pass over a file of loans.
+type LoanRun struct {
+	// ID tells the run's rows from those of earlier runs.
+	ID int64
+	// Batches is how many batches have gone in.
+	Batches int64
+}
+
+// LoanRecord is a loan as a library's records name it.
+type LoanRecord struct {
+	CardNumber, Barcode string
+	BorrowedOn          Date
+	// ReturnedOn is nil where the book is still out.
+	ReturnedOn *Date
+}
+
+// Imported says what became of one record.
+type Imported struct {
+	Outcome Outcome
+	// Err says why the record was refused; nil otherwise.
+	Err error
+}
+
+// Outcome is what an import did with a record.
+type Outcome int
+
+// The outcomes of a record.
+const (
+	Refused Outcome = iota
+	Created
+	Updated
+	Unchanged
+)
