@@ -58,7 +58,7 @@ type dialect struct {
 	writer chan struct{}
 	// migrationDB opens a pool that may take as long as a migration needs.
 	migrationDB func() (*sql.DB, error)
-	// database is MySQL's name of it, for the name of the migration lock.
+	// database is its name: the one that the MySQL server knows, or the SQLite file's.
 	database string
 }
 
@@ -92,6 +92,9 @@ func Open(c Config) (*Store, error) {
 
 // Close closes the pool. Running transactions end first.
 func (s *Store) Close() error { return s.db.Close() }
+
+// Name says which database this is, without anything secret: for the log.
+func (s *Store) Name() string { return s.dialect.name + " " + s.dialect.database }
 
 // Stats are those of the pool.
 func (s *Store) Stats() sql.DBStats { return s.db.Stats() }

@@ -29,6 +29,6 @@ func (s *Store) openSQLite(file string) error {
 	pool.SetMaxOpenConns(10)
 	pool.SetMaxIdleConns(10)
 	s.db = pool
-	s.dialect = dialect{name: "sqlite", writer: make(chan struct{}, 1), migrationDB: open}
+	s.dialect = dialect{name: "sqlite", database: file, writer: make(chan struct{}, 1), migrationDB: open}
 	return nil
 }

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"library-management/db"
+	"library-management/handlers"
+	"library-management/importer"
+)
+
+// version is set when a release is linked; otherwise it is what Go knows of the source.
+var version = func() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}()
+
+const usage = `library lends books: an API on a port, or on AWS Lambda where it finds itself there.
+
+  library [serve]                      serve the API
+  library migrate up|status            bring the database's schema up to date, or list its steps
+  library import [--books FILE] [--users FILE] [--loans FILE]
+                                       take in CSV files, each with a header; - is standard input
+  library healthcheck                  ask the server on this machine whether it lives: exit status 0 or 1
+  library openapi [--yaml]             print the API's OpenAPI document
+  library version                      print the version
+  library help                         print this, and the settings
+
+`
+
+// errUsage ends the process with status 2.
+var errUsage = errors.New("see library help")
+
+// realMain runs a subcommand and returns the exit status: 0 done, 1 failed, 2 not understood.
+func realMain(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	command := "serve"
+	if len(args) > 0 {
+		command, args = args[0], args[1:]
+	}
+	err := runCommand(ctx, command, args, stdin, stdout, stderr)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(stderr, "library %.100s: %v\n\n%s", command, err, usage)
+		return 2
+	}
+	fmt.Fprintf(stderr, "library: %v\n", err)
+	return 1
+}
+
+func runCommand(ctx context.Context, command string, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet(command, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	var files importFiles
+	var yaml bool
+	switch command {
+	case "import":
+		flags.StringVar(&files.books, "books", "", "")
+		flags.StringVar(&files.users, "users", "", "")
+		flags.StringVar(&files.loans, "loans", "", "")
+	case "openapi":
+		flags.BoolVar(&yaml, "yaml", false, "")
+	case "help", "-h", "-help", "--help":
+		return help(stdout)
+	}
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return help(stdout)
+	} else if err != nil {
+		return fmt.Errorf("%w: %w", err, errUsage)
+	}
+	args = flags.Args()
+	if command == "migrate" {
+		if len(args) != 1 || args[0] != "up" && args[0] != "status" {
+			return fmt.Errorf("migrate is followed by up or status: %w", errUsage)
+		}
+	} else if len(args) > 0 {
+		return fmt.Errorf("%.100q is not understood: %w", args[0], errUsage)
+	}
+
+	switch command {
+	case "version":
+		_, err := fmt.Fprintln(stdout, version)
+		return err
+	case "openapi":
+		document := handlers.OpenAPI
+		if yaml {
+			document = handlers.OpenAPIYAML
+		}
+		text, err := document(version)
+		if err == nil {
+			_, err = stdout.Write(text)
+		}
+		return err
+	case "serve", "migrate", "import", "healthcheck":
+	default:
+		return fmt.Errorf("there is no such subcommand: %w", errUsage)
+	}
+
+	s, err := readSettings()
+	if err != nil {
+		return err
+	}
+	switch command {
+	case "serve":
+		return serve(ctx, s, stderr)
+	case "healthcheck":
+		return healthcheck(ctx, s)
+	case "import":
+		return files.run(ctx, s, stdin, stdout, stderr)
+	}
+	return migrate(ctx, s, args[0], stdout, stderr)
+}
+
+func help(w io.Writer) error {
+	fmt.Fprint(w, usage, "Settings, from the environment:\n\n")
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, v := range variables() {
+		fmt.Fprintf(t, "  %s\t%s\t%s\n", v.name, v.standard, v.desc)
+	}
+	return t.Flush()
+}
+
+// healthcheck is for a container that has no shell and no curl.
+func healthcheck(ctx context.Context, s settings) error {
+	host := s.Host
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, strconv.Itoa(int(s.Port)))+"/livez", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("/livez answers %s", answer.Status)
+	}
+	return nil
+}
+
+func migrate(ctx context.Context, s settings, verb string, stdout, stderr io.Writer) error {
+	store, err := db.Open(s.database(s.logger(stderr)))
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if verb == "up" {
+		if _, err := store.Migrate(ctx); err != nil {
+			return err
+		}
+	}
+	steps, err := store.Migrations(ctx)
+	if err != nil {
+		return err
+	}
+	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	for _, m := range steps {
+		applied := "pending"
+		if !m.Applied.IsZero() {
+			applied = "applied " + m.Applied.UTC().Format(time.RFC3339)
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s\n", m.Version, strings.TrimSuffix(m.Name, ".sql"), applied)
+	}
+	return t.Flush()
+}
+
+// importFiles are the arguments of library import.
+type importFiles struct{ books, users, loans string }
+
+// errRefused makes the exit status 1 where some rows did not go in.
+var errRefused = errors.New("some rows were refused; the rest went in")
+
+func (f importFiles) run(ctx context.Context, s settings, stdin io.Reader, stdout, stderr io.Writer) error {
+	given := 0
+	for _, name := range []string{f.books, f.users, f.loans} {
+		if name == "-" {
+			given++
+		}
+	}
+	if f == (importFiles{}) || given > 1 {
+		return fmt.Errorf("name one file or more, and - for one of them at the most: %w", errUsage)
+	}
+	store, err := db.Open(s.database(s.logger(stderr)))
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	if s.migrates() {
+		if _, err := store.Migrate(ctx); err != nil {
+			return err
+		}
+	}
+	m := &importer.Import{Store: store, Refused: stderr}
+	refused := 0
+	for _, part := range []struct {
+		what, file string
+		run        func(context.Context, string, io.Reader) (importer.Summary, error)
+	}{{"books", f.books, m.Books}, {"users", f.users, m.Users}, {"loans", f.loans, m.Loans}} {
+		if part.file == "" {
+			continue
+		}
+		r, size, err := openFile(part.file, stdin)
+		if err != nil {
+			return err
+		}
+		done := func() {}
+		if isTerminal(stderr) {
+			bar := &progressBar{w: stderr, size: size, start: time.Now()}
+			m.Progress, m.Refused, done = bar.show, bar, bar.clear
+		}
+		summary, err := part.run(ctx, part.file, r)
+		r.Close()
+		done()
+		if summary.Rows() > 0 || err == nil {
+			fmt.Fprintf(stdout, "%s: %s\n", part.what, summary)
+		}
+		if err != nil {
+			return err
+		}
+		refused += summary.Refused
+	}
+	if refused > 0 {
+		return errRefused
+	}
+	return nil
+}
+
+// openFile opens a file and tells its size; - is standard input, of which the size is not known.
+func openFile(name string, stdin io.Reader) (io.ReadCloser, int64, error) {
+	if name == "-" {
+		return io.NopCloser(stdin), 0, nil
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, 0, err
+	}
+	return file, info.Size(), nil
+}
+
+// progressBar shows how far an import is, in the last line of a terminal; other lines are written above it.
+type progressBar struct {
+	w     io.Writer
+	size  int64
+	start time.Time
+	last  time.Time
+}
+
+func (b *progressBar) show(file string, bytes int64, rows int) {
+	if time.Since(b.last) < 100*time.Millisecond {
+		return
+	}
+	b.last = time.Now()
+	rate := float64(rows) / max(time.Since(b.start).Seconds(), 1e-3)
+	if b.size == 0 {
+		fmt.Fprintf(b.w, "\r\x1b[K%d rows, %.0f a second", rows, rate)
+		return
+	}
+	const width = 30
+	share := min(float64(bytes)/float64(b.size), 1)
+	filled := int(share * width)
+	fmt.Fprintf(b.w, "\r\x1b[K[%s%s] %3.0f %%  %d rows, %.0f a second", strings.Repeat("#", filled), strings.Repeat(".", width-filled), 100*share, rows, rate)
+}
+
+func (b *progressBar) clear() { fmt.Fprint(b.w, "\r\x1b[K") }
+
+func (b *progressBar) Write(p []byte) (int, error) {
+	b.clear()
+	return b.w.Write(p)
+}

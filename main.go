@@ -1,0 +1,65 @@
+// Command library serves a lending library's API on a port, or on AWS Lambda where it finds itself there.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+	_ "time/tzdata" // TZ_NAME, where the system has no zones
+
+	"library-management/db"
+	"library-management/handlers"
+	"library-management/runtime"
+)
+
+func main() { os.Exit(realMain(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// serve wires the rooms together: settings, database, API, and the door that this process is behind.
+func serve(ctx context.Context, s settings, stderr io.Writer) error {
+	logger := s.logger(stderr)
+	store, err := db.Open(s.database(logger))
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+
+	var draining atomic.Bool
+	api := s.api(logger)
+	api.BasePath = runtime.BasePath
+	api.Ready = func(ctx context.Context) error {
+		if draining.Load() {
+			return errDraining
+		}
+		return store.Ready(ctx)
+	}
+	if err := api.Check(); err != nil {
+		return err
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if s.migrates() || !runtime.OnLambda() { // on Lambda nothing at the start waits for the database
+		prepared := make(chan struct{})
+		go func() {
+			defer close(prepared)
+			store.Prepare(ctx, s.migrates())
+		}()
+		select { // a database that is there is ready before the first request; one that is not comes when it comes
+		case <-prepared:
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+	logger.Info("starting", "version", version, "database", store.Name(), "migrate", s.Migrate)
+	return runtime.Run(ctx, handlers.New(store, api), runtime.Config{
+		Addr:       s.address(),
+		DrainDelay: s.drainDelay(),
+		BasePath:   s.BasePath,
+		Logger:     logger,
+		OnDrain:    func() { draining.Store(true) },
+	})
+}
+
+var errDraining = fmt.Errorf("the process is stopping")

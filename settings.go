@@ -1,0 +1,210 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+	"github.com/mattn/go-isatty"
+
+	"library-management/db"
+	"library-management/handlers"
+	"library-management/library"
+	"library-management/runtime"
+)
+
+// settings are read from the environment, once. An empty variable counts as unset. The default tag is envconfig's, the
+// unset tag says what happens by itself where there is no plain default, the desc tag is for the README and library help.
+type settings struct {
+	Port uint16 `envconfig:"PORT" default:"8000" desc:"port to listen on"`
+	Host string `envconfig:"HOST" default:"0.0.0.0" desc:"address to listen on"`
+
+	DatabaseURL string `envconfig:"DATABASE_URL" unset:"sqlite://library.db" desc:"mysql://user:password@host:3306/name, sqlite:///absolute/path or sqlite://relative/path"`
+	DBHost      string `envconfig:"DB_HOST" desc:"MySQL in pieces, instead of DATABASE_URL: its host"`
+	DBPort      string `envconfig:"DB_PORT" unset:"3306" desc:"its port"`
+	DBUser      string `envconfig:"DB_USER" desc:"its user"`
+	DBPassword  secret `envconfig:"DB_PASSWORD" desc:"the user's password"`
+	DBName      string `envconfig:"DB_NAME" desc:"the database's name"`
+
+	DBMaxOpenConns    int            `envconfig:"DB_MAX_OPEN_CONNS" unset:"10; on Lambda 1" desc:"connections to MySQL at the most"`
+	DBMaxIdleConns    int            `envconfig:"DB_MAX_IDLE_CONNS" unset:"10; on Lambda 1" desc:"of these, how many are kept while idle"`
+	DBConnMaxLifetime *time.Duration `envconfig:"DB_CONN_MAX_LIFETIME" unset:"3m; on Lambda 60s" desc:"age at which a connection is closed"`
+	DBConnMaxIdleTime *time.Duration `envconfig:"DB_CONN_MAX_IDLE_TIME" unset:"30s; on Lambda none" desc:"idle time after which a connection is closed"`
+
+	Migrate string `envconfig:"MIGRATE" unset:"auto; on Lambda off" desc:"auto brings the schema up to date at the start, off leaves it"`
+
+	BorrowLimit int    `envconfig:"BORROW_LIMIT" default:"2" desc:"books a user may have out at once"`
+	LoanDays    int    `envconfig:"LOAN_DAYS" default:"14" desc:"days from the loan to its due date"`
+	FinePerDay  int64  `envconfig:"FINE_PER_DAY" default:"1" desc:"fine for each day after the due date"`
+	TZName      string `envconfig:"TZ_NAME" default:"UTC" desc:"time zone whose calendar the dates are those of"`
+
+	DrainDelay     *time.Duration `envconfig:"DRAIN_DELAY" unset:"3s; 0s on a terminal and on Lambda" desc:"how long a stopping instance still serves"`
+	TrustedProxies []string       `envconfig:"TRUSTED_PROXIES" desc:"addresses and networks, with commas between, whose X-Forwarded-For is believed"`
+	CORSOrigins    []string       `envconfig:"CORS_ORIGINS" default:"*" desc:"origins, with commas between, whose pages may call"`
+	BasePath       string         `envconfig:"BASE_PATH" desc:"on Lambda, the path a custom domain maps to the function, such as /v1"`
+
+	LogLevel  slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
+	LogFormat string     `envconfig:"LOG_FORMAT" unset:"json; on a terminal text" desc:"json or text"`
+
+	location *time.Location
+}
+
+// secret is a string that does not print.
+type secret string
+
+func (secret) String() string       { return "(secret)" }
+func (secret) GoString() string     { return "(secret)" }
+func (secret) LogValue() slog.Value { return slog.StringValue("(secret)") }
+
+// readSettings reads the environment. Its errors name the variable, and never the value of one that may be secret.
+func readSettings() (settings, error) {
+	var s settings
+	for _, v := range variables() {
+		if os.Getenv(v.name) == "" {
+			os.Unsetenv(v.name) // compose writes ${X:-}; to envconfig that is a bad number
+		}
+	}
+	if err := envconfig.Process("", &s); err != nil {
+		if e, ok := errors.AsType[*envconfig.ParseError](err); ok {
+			return s, fmt.Errorf("%s: %.40q is not a %s", e.KeyName, e.Value, kindOf(e.TypeName))
+		}
+		return s, err
+	}
+	return s, s.check()
+}
+
+func kindOf(typeName string) string {
+	switch strings.TrimPrefix(typeName, "*") {
+	case "time.Duration":
+		return "duration such as 30s or 3m"
+	case "slog.Level":
+		return "level: debug, info, warn or error"
+	case "uint16":
+		return "number from 0 to 65535"
+	}
+	return "whole number"
+}
+
+// check names the first setting that cannot be right.
+func (s *settings) check() (err error) {
+	if s.location, err = time.LoadLocation(s.TZName); err != nil || s.TZName == "Local" {
+		return fmt.Errorf("TZ_NAME: %.40q is not a time zone such as Europe/Paris", s.TZName)
+	}
+	for _, n := range []struct {
+		name            string
+		value, low, top int64
+	}{
+		{"BORROW_LIMIT", int64(s.BorrowLimit), 1, 1_000_000},
+		{"LOAN_DAYS", int64(s.LoanDays), 1, 3650},
+		{"FINE_PER_DAY", s.FinePerDay, 0, 1_000_000},
+		{"DB_MAX_OPEN_CONNS", int64(s.DBMaxOpenConns), 0, 10_000},
+		{"DB_MAX_IDLE_CONNS", int64(s.DBMaxIdleConns), 0, 10_000},
+		{"DB_CONN_MAX_LIFETIME", int64(value(s.DBConnMaxLifetime)), 0, int64(24 * time.Hour)},
+		{"DB_CONN_MAX_IDLE_TIME", int64(value(s.DBConnMaxIdleTime)), 0, int64(24 * time.Hour)},
+		{"DRAIN_DELAY", int64(value(s.DrainDelay)), 0, int64(10 * time.Minute)},
+	} {
+		if n.value < n.low || n.value > n.top {
+			if n.top >= int64(time.Minute) {
+				return fmt.Errorf("%s: must be from %s to %s", n.name, time.Duration(n.low), time.Duration(n.top))
+			}
+			return fmt.Errorf("%s: must be from %d to %d", n.name, n.low, n.top)
+		}
+	}
+	for _, c := range []struct{ name, value, one, other string }{{"MIGRATE", s.Migrate, "auto", "off"}, {"LOG_FORMAT", s.LogFormat, "json", "text"}} {
+		if c.value != "" && c.value != c.one && c.value != c.other {
+			return fmt.Errorf("%s: must be %s or %s", c.name, c.one, c.other)
+		}
+	}
+	return nil
+}
+
+func value(d *time.Duration) time.Duration {
+	if d == nil {
+		return 0
+	}
+	return *d
+}
+
+// either is d where it is set, else onLambda or onPort.
+func either(d *time.Duration, onLambda, onPort time.Duration) time.Duration {
+	switch {
+	case d != nil:
+		return *d
+	case runtime.OnLambda():
+		return onLambda
+	}
+	return onPort
+}
+
+func (s settings) migrates() bool {
+	return s.Migrate == "auto" || s.Migrate == "" && !runtime.OnLambda()
+}
+
+func (s settings) drainDelay() time.Duration {
+	if isTerminal(os.Stderr) {
+		return either(s.DrainDelay, 0, 0)
+	}
+	return either(s.DrainDelay, 0, 3*time.Second)
+}
+
+func (s settings) address() string { return net.JoinHostPort(s.Host, strconv.Itoa(int(s.Port))) }
+
+func (s settings) logger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: s.LogLevel}
+	if s.LogFormat == "text" || s.LogFormat == "" && isTerminal(w) {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}
+
+func (s settings) policy() library.Policy {
+	return library.Policy{BorrowLimit: s.BorrowLimit, LoanDays: s.LoanDays, FinePerDay: s.FinePerDay, Location: s.location}
+}
+
+func (s settings) database(logger *slog.Logger) db.Config {
+	c := db.Config{
+		URL: s.DatabaseURL, Host: s.DBHost, Port: s.DBPort, User: s.DBUser, Password: string(s.DBPassword), Name: s.DBName,
+		MaxOpenConns: s.DBMaxOpenConns, MaxIdleConns: s.DBMaxIdleConns,
+		ConnMaxLifetime: either(s.DBConnMaxLifetime, time.Minute, 3*time.Minute),
+		// The cleaner of idle connections is frozen with the function, so on Lambda it would do nothing but harm.
+		ConnMaxIdleTime: either(s.DBConnMaxIdleTime, 0, 30*time.Second),
+		SetSession:      !runtime.OnLambda(),
+		Policy:          s.policy(),
+		Logger:          logger,
+	}
+	if runtime.OnLambda() { // an instance serves one call at a time
+		c.MaxOpenConns, c.MaxIdleConns = max(c.MaxOpenConns, 1), max(c.MaxIdleConns, 1)
+	}
+	return c
+}
+
+func (s settings) api(logger *slog.Logger) handlers.Config {
+	return handlers.Config{Version: version, Logger: logger, CORSOrigins: s.CORSOrigins, TrustedProxies: s.TrustedProxies}
+}
+
+// variable is one line of the table of settings.
+type variable struct{ name, standard, desc string }
+
+func variables() []variable {
+	var list []variable
+	t := reflect.TypeFor[settings]()
+	for i := range t.NumField() {
+		if tag := t.Field(i).Tag; tag.Get("envconfig") != "" {
+			list = append(list, variable{tag.Get("envconfig"), tag.Get("default") + tag.Get("unset"), tag.Get("desc")})
+		}
+	}
+	return list
+}
