@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"io"
 	"net"
 	"os"
 	"sync"
@@ -24,7 +23,6 @@ type call struct {
 	context context.Context
 	// refusal, where not nil, is the answer: the request does not get to the app's handlers.
 	refusal error
-	entered bool
 	// abandoned is set when nobody waits for the answer any more.
 	abandoned atomic.Bool
 }
@@ -39,17 +37,12 @@ func (c *call) release() {
 	}
 	c.in.Reset()
 	c.out.Reset()
-	c.client, c.context, c.refusal, c.entered = nil, nil, nil, false
+	c.client, c.context, c.refusal = nil, nil, nil
 	calls.Put(c)
 }
 
 // enter is called by the wrapped handler (wrap) before the app's.
 func (c *call) enter(app *fiber.App, fctx *fasthttp.RequestCtx) error {
-	if c.entered {
-		// One event is one request. Bytes after it, which the parser took for another, were never a request to a gateway.
-		return fiber.ErrBadRequest
-	}
-	c.entered = true
 	f := app.AcquireCtx(fctx)
 	f.SetUserContext(c.context)
 	app.ReleaseCtx(f)
@@ -82,7 +75,4 @@ func (secureCall) ConnectionState() tls.ConnectionState {
 	return tls.ConnectionState{HandshakeComplete: true}
 }
 
-var (
-	_ net.Conn  = (*call)(nil)
-	_ io.Reader = (*call)(nil)
-)
+var _, _ net.Conn = (*call)(nil), secureCall{}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"runtime/debug"
 	"strings"
@@ -188,18 +189,21 @@ func (g *gateway) newCall(i *invocation, e *event) (*call, error) {
 	return c, e.writeRequest(&c.in, path, requestID(i.Context))
 }
 
-// serveConn has the server of the port serve one call (defects 12, 13). What panics there, past the wrapped handler,
-// is an error: a panic would end the process, and the next call would be a cold start (defect 16).
+// serveConn has the server of the port serve one call (defects 12, 13). Its own error says nothing new: it stands in
+// the answer. What panics past the wrapped handler, such as a streamed body, is an error, for a panic would end the
+// process, and the next call would be a cold start (defect 16).
 func (g *gateway) serveConn(c *call, e *event) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
+	var conn net.Conn = c
 	if strings.EqualFold(e.header("X-Forwarded-Proto"), "https") {
-		return g.app.Server().ServeConn(secureCall{c})
+		conn = secureCall{c}
 	}
-	return g.app.Server().ServeConn(c)
+	_ = g.app.Server().ServeConn(conn)
+	return nil
 }
 
 func requestID(ctx context.Context) string {

@@ -43,6 +43,14 @@ func (l *listener) stop() {
 	l.SetDeadline(time.Now())
 }
 
+// Close closes the listener; that it is closed already is no error, for both stop and fasthttp do it.
+func (l *listener) Close() error {
+	if err := l.TCPListener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
 // Accept returns the next connection. It returns io.EOF, which fasthttp takes for a clean end, after stop.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
