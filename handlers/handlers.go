@@ -208,9 +208,10 @@ func (r request) Unwrap() huma.Context { return r.inner }
 // own ReadTimeout has read the whole body by now.
 func (request) SetReadDeadline(time.Time) error { return nil }
 
-// Header hides Accept: there is one representation, and RFC 9110, 12.4.1 lets it answer whatever was asked for.
+// Header hides Accept, because there is one representation, and RFC 9110, 12.4.1 lets it answer whatever was asked for;
+// and Content-Type, which prepare has checked, and which huma compares as it was spelled.
 func (r request) Header(name string) string {
-	if name == "Accept" {
+	if name == "Accept" || name == "Content-Type" {
 		return "application/json"
 	}
 	return r.inner.Header(name)
@@ -229,16 +230,14 @@ func noPlus(s string) string {
 
 // prepare runs before each operation.
 func (a *api) prepare(ctx huma.Context, next func(huma.Context)) {
-	ctx = request{ctx}
-	fctx := humafiber.Unwrap(ctx).Context()
-	fctx.SetUserValue(routeKey, ctx.Operation().Path)
+	humafiber.Unwrap(ctx).Context().SetUserValue(routeKey, ctx.Operation().Path)
 	if body := ctx.Operation().RequestBody; body != nil {
 		if err := checkMediaType(ctx, body); err != nil {
-			_ = huma.WriteErr(a, ctx, fiber.StatusUnsupportedMediaType, "", err) // huma itself reports a failed write
+			_ = huma.WriteErr(a, request{ctx}, fiber.StatusUnsupportedMediaType, "", err) // huma itself reports a failed write
 			return
 		}
 	}
-	next(ctx)
+	next(request{ctx})
 }
 
 // doc is what the document says of an operation besides its types.

@@ -176,6 +176,9 @@ var paths = sync.OnceValue(func() map[string]map[string]struct {
 // checkDocumented fails where an operation gives an answer that the document does not have.
 func checkDocumented(t testing.TB, req *http.Request, a answer) {
 	t.Helper()
+	if a.status == 431 { // before it is known which operation that would be
+		return
+	}
 	method := strings.ToLower(strings.Replace(req.Method, "HEAD", "GET", 1))
 	sent := strings.Split(strings.Trim(req.URL.Path, "/"), "/")
 	for path, methods := range paths() {

@@ -1,0 +1,190 @@
+package handlers_test
+
+import (
+	"encoding/json"
+	"flag"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"library-management/handlers"
+	"library-management/library"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestDocument(t *testing.T) {
+	const golden = "testdata/openapi.json"
+	got, err := handlers.OpenAPI("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("the document changed; if that is meant, run go test ./handlers -update. -want +got:\n%s", diff)
+	}
+	app := newApp(broken{})
+	if served := call(t, app, "GET", "/openapi.json", "").want(200).body; served != string(got) {
+		t.Error("what is served is not what the command prints")
+	}
+	yaml, err := handlers.OpenAPIYAML("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := call(t, app, "GET", "/openapi.yaml", "").want(200).body
+	if served != string(yaml) || !strings.Contains(served, "openapi: 3.1.0") {
+		t.Errorf("got %.200s", served)
+	}
+}
+
+// TestOperations holds the document to the style: ids, summaries, and a problem for every error.
+func TestOperations(t *testing.T) {
+	kebab, sentence := regexp.MustCompile(`^[a-z]+(-[a-z]+)+$`), regexp.MustCompile(`^[A-Z][a-z' ]+$`)
+	codes := map[string]bool{}
+	for path, methods := range paths() {
+		for method, op := range methods {
+			if !kebab.MatchString(op.OperationID) || !sentence.MatchString(op.Summary) {
+				t.Errorf("%s %s: id %q, summary %q", method, path, op.OperationID, op.Summary)
+			}
+			success := false
+			for status, r := range op.Responses {
+				success = success || status[0] == '2'
+				if status[0] < '4' {
+					continue
+				}
+				examples := r.Content["application/problem+json"].Examples
+				if len(examples) == 0 {
+					t.Errorf("%s %s: %s has no problem", method, path, status)
+				}
+				for code := range examples {
+					codes[code] = true
+				}
+			}
+			if !success {
+				t.Errorf("%s %s: no success", method, path)
+			}
+		}
+	}
+	for _, code := range []string{
+		library.CodeInvalid, library.CodeBookNotFound, library.CodeUserNotFound, library.CodeNotAvailable, library.CodeAlreadyBorrowed, library.CodeBorrowLimit,
+		library.CodeNotBorrowed, library.CodeHasOpenLoans, library.CodeCopiesOnLoan, library.CodeBarcodeTaken, library.CodeISBNTaken, library.CodeEmailTaken,
+		library.CodeCardNumberTaken, library.CodeUnavailable, library.CodeUnknownOutcome,
+	} {
+		if !codes[code] {
+			t.Errorf("no operation documents %s", code)
+		}
+	}
+}
+
+// TestLimits: the tags say what the domain's constants say.
+func TestLimits(t *testing.T) {
+	b, err := handlers.OpenAPI("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type schema struct {
+		MaxLength, Minimum, Maximum, Default *float64
+		Properties                           map[string]schema
+	}
+	var doc struct {
+		Components struct{ Schemas map[string]schema }
+		Paths      map[string]struct {
+			Get struct {
+				Parameters []struct {
+					Name   string
+					Schema schema
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(b, &doc); err != nil {
+		t.Fatal(err)
+	}
+	equal := func(name string, got *float64, want float64) {
+		t.Helper()
+		if got == nil || *got != want {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+	for _, s := range []string{"BookInput", "BookPatch"} {
+		p := doc.Components.Schemas[s].Properties
+		equal("title", p["title"].MaxLength, library.MaxTitle)
+		equal("author", p["author"].MaxLength, library.MaxAuthor)
+		equal("barcode", p["barcode"].MaxLength, library.MaxBarcode)
+		equal("language", p["language"].MaxLength, library.MaxLanguage)
+		equal("category", p["category"].MaxLength, library.MaxCategory)
+		equal("published_year", p["published_year"].Minimum, library.MinYear)
+		equal("published_year", p["published_year"].Maximum, library.MaxYear)
+		equal("copies", p["copies"].Maximum, library.MaxCopies)
+		equal("copies", p["copies"].Minimum, 1)
+	}
+	for _, s := range []string{"UserInput", "UserPatch"} {
+		p := doc.Components.Schemas[s].Properties
+		equal("name", p["name"].MaxLength, library.MaxName)
+		equal("email", p["email"].MaxLength, library.MaxEmail)
+		equal("card_number", p["card_number"].MaxLength, library.MaxCardNumber)
+	}
+	for _, path := range []string{"/books/", "/users/"} {
+		for _, p := range doc.Paths[path].Get.Parameters {
+			if p.Name == "limit" {
+				equal("limit", p.Schema.Default, library.DefaultPageLimit)
+				equal("limit", p.Schema.Maximum, library.MaxPageLimit)
+				equal("limit", p.Schema.Minimum, 1)
+			}
+		}
+	}
+}
+
+// TestDocs: the page's files are found from wherever it is served, and nothing comes from elsewhere.
+func TestDocs(t *testing.T) {
+	app := newApp(broken{})
+	reference := regexp.MustCompile(`(?:src|href)="([^"]*)"`)
+	for _, path := range []string{"/docs", "/docs/"} {
+		a := call(t, app, "GET", path, "").want(200)
+		if got := a.header.Get("Content-Security-Policy"); !strings.Contains(got, "default-src 'none'") || strings.Contains(got, "http") {
+			t.Errorf("got Content-Security-Policy %q", got)
+		}
+		base := &url.URL{Path: "/prod" + path}
+		found := reference.FindAllStringSubmatch(a.body, -1)
+		if len(found) != 4 {
+			t.Fatalf("got %d references in %s", len(found), a.body)
+		}
+		for _, m := range found {
+			at, err := base.Parse(m[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			file, ok := strings.CutPrefix(at.String(), "/prod/docs/")
+			if !ok {
+				t.Errorf("%s leads to %s", m[1], at)
+			}
+			plain := call(t, app, "GET", "/docs/"+file, "", "Accept-Encoding: identity").want(200)
+			if packed := call(t, app, "GET", "/docs/"+file, "", "Accept-Encoding: gzip").want(200); packed.header.Get("Content-Encoding") == "gzip" && len(packed.body) >= len(plain.body) {
+				t.Errorf("%s: %d bytes packed, %d plain", file, len(packed.body), len(plain.body))
+			}
+			if plain.header.Get("X-Content-Type-Options") != "nosniff" || plain.header.Get("Content-Type") == "" {
+				t.Errorf("%s: headers %v", file, plain.header)
+			}
+		}
+		if strings.Contains(a.body, "<script>") || strings.Contains(a.body, "<style") || strings.Contains(a.body, "//") {
+			t.Errorf("something inline, which the policy forbids, or from elsewhere: %s", a.body)
+		}
+	}
+	call(t, app, "GET", "/docs/nothing.js", "").problem(404, "not_found")
+	call(t, app, "GET", "/docs/embed.go", "").problem(404, "not_found")
+	if got, want := call(t, app, "GET", "/", "").want(302).header.Get("Location"), "/docs"; got != want {
+		t.Errorf("got Location %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,393 @@
+package handlers_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/google/go-cmp/cmp"
+	"github.com/valyala/fasthttp"
+
+	"library-management/handlers"
+	"library-management/internal/dbtest"
+)
+
+// serve runs the app on a real port, through its Server as the runtime does.
+func serve(t *testing.T, app *fiber.App) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- app.Server().Serve(l) }()
+	t.Cleanup(func() {
+		l.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// exchange writes raw requests on one connection and reads an answer to each.
+func exchange(t *testing.T, addr string, requests ...string) (answers []answer) {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	r := bufio.NewReader(conn)
+	for _, s := range requests {
+		if _, err := io.WriteString(conn, s); err != nil {
+			t.Fatal(err)
+		}
+		req := httptest.NewRequest("GET", "/", nil)
+		if words := strings.Fields(s); len(words) > 2 {
+			req.Method = words[0]
+			req.URL.Path, _, _ = strings.Cut(words[1], "?")
+		}
+		res, err := http.ReadResponse(r, req)
+		if err != nil {
+			t.Fatalf("%.60q: %v", s, err)
+		}
+		answers = append(answers, read(t, res))
+	}
+	return answers
+}
+
+func TestOnAPort(t *testing.T) {
+	each(t, func(t *testing.T, app *fiber.App) {
+		addr := serve(t, app)
+		post := func(path, body string) string {
+			return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+		}
+		a := exchange(t, addr, post("/books/", leGuin), post("/users/", ada), post("/books/1/borrow/1", ""), "HEAD /users/1 HTTP/1.1\r\nHost: x\r\n\r\n",
+			"GET /users/1 HTTP/1.1\r\nHost: x\r\n\r\n", "BREW /users/1 HTTP/1.1\r\nHost: x\r\n\r\n", "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+		for i, want := range []int{201, 201, 200, 200, 200, 405, 200} {
+			a[i].want(want)
+		}
+		if got, want := a[3].header.Get("Content-Length"), a[4].header.Get("Content-Length"); got != want {
+			t.Errorf("HEAD has Content-Length %s, GET %s", got, want)
+		}
+	})
+}
+
+// TestUnreadable is what fasthttp refuses before Fiber sees it.
+func TestUnreadable(t *testing.T) {
+	var log records
+	addr := serve(t, newApp(broken{}, log.config))
+	const path = "POST /books/ HTTP/1.1\r\nHost: x\r\n"
+	big := fmt.Sprintf("%sContent-Length: %d\r\n\r\n", path, 12<<20)
+	for _, s := range []struct {
+		name, request string
+		status        int
+		code          string
+	}{
+		{"a body of 12 MB", big, 413, "too_large"},
+		{"a body one byte too large", fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", path, handlers.BodyLimit+1, strings.Repeat("x", handlers.BodyLimit+1)), 413, "too_large"},
+		{"headers of 20 KB", path + "X: " + strings.Repeat("x", 20_000) + "\r\n\r\n", 431, "headers_too_large"},
+		{"a path of 20 KB", "GET /" + strings.Repeat("x", 20_000) + " HTTP/1.1\r\nHost: x\r\n\r\n", 431, "headers_too_large"},
+		{"no HTTP", "hello\r\n\r\n", 400, "malformed"},
+		{"a wrong length", path + "Content-Length: hunter2\r\n\r\n", 400, "malformed"},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			a := exchange(t, addr, s.request)[0]
+			if a.problem(s.status, s.code); strings.Contains(a.body, "hunter2") || strings.Contains(a.body, "xxx") {
+				t.Errorf("echoes what was sent: %s", a.body)
+			}
+		})
+	}
+	a := exchange(t, addr, fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", path, handlers.BodyLimit, strings.Repeat(" ", handlers.BodyLimit)))[0]
+	a.problem(400, "malformed", "body") // exactly 1 MiB is read
+	if got, want := len(log.named(t, "request")), 7; got != want {
+		t.Errorf("got %d access lines, want %d: the refused ones as well", got, want)
+	}
+}
+
+// TestImmutable: what Fiber hands out is still the same after the next request on the connection. It fails without Immutable.
+func TestImmutable(t *testing.T) {
+	app := newApp(broken{})
+	var kept []string
+	app.Add("GET", "/keep/:word", func(c *fiber.Ctx) error {
+		kept = append(kept, c.Params("word"), c.Query("q"), c.Path(), c.Get("X-Word"))
+		return nil
+	})
+	app.Handler() // builds the route tree anew
+	var want, requests []string
+	for _, w := range []string{"aaaa", "bbbb", "cccc"} {
+		want = append(want, w, w+w, "/keep/"+w, w)
+		requests = append(requests, fmt.Sprintf("GET /keep/%s?q=%s%s HTTP/1.1\r\nHost: x\r\nX-Word: %s\r\n\r\n", w, w, w, w))
+	}
+	exchange(t, serve(t, app), requests...)
+	if diff := cmp.Diff(want, kept); diff != "" {
+		t.Errorf("kept strings changed, -want +got:\n%s", diff)
+	}
+}
+
+// TestWithoutConnection is how Lambda calls: there is no net.Conn, whose read deadline huma would set.
+func TestWithoutConnection(t *testing.T) {
+	app := newApp(dbtest.SQLite(t).Open(t))
+	var req fasthttp.RequestCtx
+	req.Request.Header.SetMethod("POST")
+	req.Request.SetRequestURI("/users/")
+	req.Request.SetBodyString(ada)
+	app.Server().Handler(&req)
+	if got := req.Response.StatusCode(); got != 201 {
+		t.Errorf("got %d, want 201: %s", got, req.Response.Body())
+	}
+	req.Request.Header.SetMethod("HEAD")
+	req.Request.SetRequestURI("/users/1")
+	app.Server().Handler(&req)
+	if got := len(req.Response.Body()); got != 0 || req.Response.Header.ContentLength() == 0 {
+		t.Errorf("HEAD: got a body of %d bytes and Content-Length %d", got, req.Response.Header.ContentLength())
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	app := newApp(broken{})
+	for _, s := range []struct{ name, header, want string }{
+		{"taken", "X-Request-ID: 7f3c_A.b-1", "7f3c_A.b-1"},
+		{"of the load balancer", "X-Amzn-Trace-Id: Self=1-a-b;Root=1-67891233-abcdef012345678912345678;Parent=463ac35c9f6413ad", "1-67891233-abcdef012345678912345678"},
+		{"too long", "X-Request-ID: " + strings.Repeat("a", 129), ""},
+		{"with space", "X-Request-ID: a b", ""},
+		{"with quotes", `X-Request-ID: a"b`, ""},
+		{"not ASCII", "X-Request-ID: ä", ""},
+		{"trace without a root", "X-Amzn-Trace-Id: Self=1", ""},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			k, v, _ := strings.Cut(s.header, ": ")
+			got := call(t, app, "GET", "/livez", "", s.header).header.Get("X-Request-ID")
+			if s.want != "" && got != s.want || s.want == "" && (got == v || len(got) < 20) {
+				t.Errorf("%s %q: got %q, want %q", k, v, got, s.want)
+			}
+		})
+	}
+	if a, b := call(t, app, "GET", "/livez", "").header.Get("X-Request-ID"), call(t, app, "GET", "/livez", "").header.Get("X-Request-ID"); a == b {
+		t.Errorf("two requests have the id %s", a)
+	}
+}
+
+func TestAccessLine(t *testing.T) {
+	var log records
+	app := newApp(broken{}, log.config)
+	a := call(t, app, "GET", "/books/abc?secret=hunter2", "", "X-Request-ID: r1").want(422)
+	call(t, app, "BREW", "/"+strings.Repeat("x", 5000), "")
+	lines := log.named(t, "request")
+	if len(lines) != 2 {
+		t.Fatalf("got %d lines, want one a request: %s", len(lines), log.String())
+	}
+	if got, want := lines[0]["bytes"], float64(len(a.body)); got != want {
+		t.Errorf("got bytes %v, want %v", got, want)
+	}
+	for _, l := range lines {
+		delete(l, "time")
+		delete(l, "bytes")
+		if _, ok := l["duration_ms"].(float64); !ok {
+			t.Errorf("no duration_ms: %v", l)
+		}
+		delete(l, "duration_ms")
+	}
+	want := map[string]any{"level": "INFO", "msg": "request", "request_id": "r1", "method": "GET", "path": "/books/abc", "route": "/books/{book_id}", "status": 422.0, "client_ip": "0.0.0.0"}
+	if diff := cmp.Diff(want, lines[0]); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if lines[1]["method"] != "BREW" || lines[1]["status"] != 404.0 || len(lines[1]["path"].(string)) > 110 {
+		t.Errorf("got %v", lines[1])
+	}
+}
+
+func TestClientIP(t *testing.T) {
+	for _, s := range []struct {
+		name, remote string
+		forwarded    []string
+		want         string
+	}{
+		{"direct", "203.0.113.9", nil, "203.0.113.9"},
+		{"direct, forged", "203.0.113.9", []string{"198.51.100.1"}, "203.0.113.9"},
+		{"by a proxy", "10.0.0.5", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"by a proxy, forged before", "10.0.0.5", []string{"1.2.3.4, 198.51.100.1"}, "198.51.100.1"},
+		{"by two proxies", "10.0.0.5", []string{"1.2.3.4,198.51.100.1", "10.9.9.9"}, "198.51.100.1"},
+		{"by proxies only", "10.0.0.5", []string{"10.1.1.1, 10.2.2.2"}, "10.1.1.1"},
+		{"nonsense from a proxy", "10.0.0.5", []string{"198.51.100.1, unknown"}, "10.0.0.5"},
+		{"IPv6", "192.0.2.7", []string{"2001:db8::1"}, "2001:db8::1"},
+		{"mapped", "::ffff:10.0.0.5", []string{"::ffff:198.51.100.1"}, "198.51.100.1"},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			var log records
+			app := newApp(broken{}, log.config, func(c *handlers.Config) { c.TrustedProxies = []string{"10.0.0.0/8", "192.0.2.7"} })
+			var req fasthttp.RequestCtx
+			req.Init(&fasthttp.Request{}, &net.TCPAddr{IP: net.ParseIP(s.remote)}, nil)
+			req.Request.SetRequestURI("/livez")
+			for _, f := range s.forwarded {
+				req.Request.Header.Add("X-Forwarded-For", f)
+			}
+			app.Server().Handler(&req)
+			if got := log.named(t, "request")[0]["client_ip"]; got != s.want {
+				t.Errorf("got %v, want %s", got, s.want)
+			}
+		})
+	}
+}
+
+func TestAllow(t *testing.T) {
+	app := newApp(broken{})
+	for _, s := range []struct{ method, path, want string }{
+		{"DELETE", "/books/", "GET, HEAD, POST, OPTIONS"},
+		{"POST", "/users/1", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"},
+		{"GET", "/books/1/borrow/1", "OPTIONS, POST"},
+		{"HEAD", "/books/1/return/1", "OPTIONS, POST"},
+		{"OPTIONS", "/books/1", "DELETE, GET, HEAD, OPTIONS, PATCH, PUT"},
+		{"BREW", "/docs", "GET, HEAD, OPTIONS"},
+	} {
+		a := call(t, app, s.method, s.path, "")
+		got, want := strings.Split(a.header.Get("Allow"), ", "), strings.Split(s.want, ", ")
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) || a.status != map[bool]int{true: 204, false: 405}[s.method == "OPTIONS"] {
+			t.Errorf("%s %s: got %d, Allow %q, want %q", s.method, s.path, a.status, got, want)
+		}
+	}
+	call(t, app, "OPTIONS", "/nothing", "").problem(404, "not_found")
+}
+
+func TestCORS(t *testing.T) {
+	const a, b = "https://a.example", "https://b.example"
+	for _, s := range []struct {
+		name    string
+		origins []string
+		origin  string
+		want    string
+	}{
+		{"any", nil, a, "*"},
+		{"star among others", []string{b, "*"}, a, "*"},
+		{"listed", []string{b, a}, a, a},
+		{"not listed", []string{b}, a, ""},
+		{"subdomain", []string{"https://*.example"}, a, a},
+		{"no origin", nil, "", ""},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			app := newApp(broken{}, func(c *handlers.Config) { c.CORSOrigins = s.origins })
+			preflight := call(t, app, "OPTIONS", "/books/1", "", "Origin: "+s.origin, "Access-Control-Request-Method: PATCH", "Access-Control-Request-Headers: content-type").want(204)
+			simple, failed := call(t, app, "GET", "/livez", "", "Origin: "+s.origin), call(t, app, "GET", "/nothing", "", "Origin: "+s.origin)
+			for _, got := range []answer{preflight, simple, failed} {
+				if o := got.header.Get("Access-Control-Allow-Origin"); o != s.want {
+					t.Errorf("got Access-Control-Allow-Origin %q, want %q", o, s.want)
+				}
+				if c := got.header.Get("Access-Control-Allow-Credentials"); c != "" {
+					t.Errorf("got Access-Control-Allow-Credentials %q", c)
+				}
+			}
+			if s.origin == "" {
+				return
+			}
+			if got := simple.header.Get("Access-Control-Expose-Headers"); got != "Link,Location,ETag,Retry-After,X-Request-ID" {
+				t.Errorf("exposes %q", got)
+			}
+			if got := preflight.header.Get("Access-Control-Allow-Methods"); !strings.Contains(got, "PATCH") || !strings.Contains(got, "DELETE") {
+				t.Errorf("allows %q", got)
+			}
+			if got := preflight.header.Get("Access-Control-Allow-Headers"); got != "content-type" {
+				t.Errorf("allows headers %q", got)
+			}
+		})
+	}
+}
+
+func TestConditional(t *testing.T) {
+	each(t, func(t *testing.T, app *fiber.App) {
+		call(t, app, "POST", "/users/", ada).want(201)
+		tag := call(t, app, "GET", "/users/1", "").want(200).header.Get("ETag")
+		if len(tag) < 10 || tag[0] != '"' {
+			t.Fatalf("got ETag %q, want a strong one", tag)
+		}
+		for _, s := range []struct {
+			name, method, path, match string
+			status                    int
+		}{
+			{"the same", "GET", "/users/1", tag, 304},
+			{"HEAD", "HEAD", "/users/1", tag, 304},
+			{"any", "GET", "/users/1", "*", 304},
+			{"weak", "GET", "/users/1", "W/" + tag, 304},
+			{"in a list", "GET", "/users/1", `"x", W/` + tag + ` , "y"`, 304},
+			{"another", "GET", "/users/1", `"x"`, 200},
+			{"without quotes", "GET", "/users/1", strings.Trim(tag, `"`), 200},
+			{"a part", "GET", "/users/1", tag[:5], 200},
+			{"of another path", "GET", "/users/", tag, 200},
+			{"not found", "GET", "/users/9", "*", 404},
+			{"POST takes effect", "POST", "/users/", "*", 201},
+			{"PATCH takes effect", "PATCH", "/users/1", tag, 200},
+		} {
+			t.Run(s.name, func(t *testing.T) {
+				body := map[string]string{"POST": `{"name":"B"}`, "PATCH": `{"name":"New"}`}[s.method]
+				a := call(t, app, s.method, s.path, body, "If-None-Match: "+s.match).want(s.status)
+				if s.status == 304 && (a.body != "" || a.header.Get("ETag") != tag || a.header.Get("X-Request-ID") == "") {
+					t.Errorf("304 with body %q and headers %v", a.body, a.header)
+				}
+				if s.method == "POST" || s.method == "PATCH" {
+					if got := a.header.Get("ETag"); got != "" {
+						t.Errorf("%s has ETag %s", s.method, got)
+					}
+				}
+			})
+		}
+		call(t, app, "GET", "/users/1", "", "If-None-Match: "+tag).want(200) // it has changed since
+	})
+}
+
+// TestBasePath: under a public prefix, what the API says of its own paths has it.
+func TestBasePath(t *testing.T) {
+	app := newApp(dbtest.SQLite(t).Open(t), func(c *handlers.Config) { c.BasePath = func(context.Context) string { return "/prod" } })
+	for path, body := range map[string]string{"/users/": ada, "/books/": leGuin} {
+		for range 2 {
+			a := call(t, app, "POST", path, strings.NewReplacer(`"B1"`, "null", `"0-441-47812-3"`, "null", `"C1"`, "null", `"Ada@example.org"`, "null").Replace(body)).want(201)
+			if got, want := a.header.Get("Location"), sprint("/prod%s%d", path, a.id()); got != want {
+				t.Errorf("got Location %q, want %q", got, want)
+			}
+		}
+		if got, want := call(t, app, "GET", path+"?limit=1", "").header.Get("Link"), sprint(`</prod%s?limit=1&cursor=1>; rel="next"`, path); got != want {
+			t.Errorf("got Link %q, want %q", got, want)
+		}
+	}
+	if got, want := call(t, app, "GET", "/", "").want(302).header.Get("Location"), "/prod/docs"; got != want {
+		t.Errorf("got Location %q, want %q", got, want)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, s := range []struct {
+		name   string
+		config handlers.Config
+		ok     bool
+	}{
+		{"nothing", handlers.Config{}, true},
+		{"good", handlers.Config{CORSOrigins: []string{"*", "https://a.example", "http://localhost:3000", "https://*.a.example"}, TrustedProxies: []string{"10.0.0.0/8", "::1", "192.0.2.1"}}, true},
+		{"origin without scheme", handlers.Config{CORSOrigins: []string{"a.example"}}, false},
+		{"origin with path", handlers.Config{CORSOrigins: []string{"https://a.example/x"}}, false},
+		{"empty origin", handlers.Config{CORSOrigins: []string{""}}, false},
+		{"proxy by name", handlers.Config{TrustedProxies: []string{"proxy"}}, false},
+		{"network too long", handlers.Config{TrustedProxies: []string{"10.0.0.0/33"}}, false},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			err := s.config.Check()
+			if (err == nil) != s.ok {
+				t.Errorf("got %v, want ok %v", err, s.ok)
+			}
+			defer func() {
+				if r := recover(); (r == nil) != s.ok {
+					t.Errorf("New: got panic %v, want ok %v", r, s.ok)
+				}
+			}()
+			handlers.New(nil, s.config)
+		})
+	}
+}

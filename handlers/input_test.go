@@ -1,0 +1,270 @@
+package handlers_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+
+	"library-management/internal/dbtest"
+)
+
+func TestBadInput(t *testing.T) {
+	each(t, func(t *testing.T, app *fiber.App) {
+		call(t, app, "POST", "/books/", leGuin).want(201)
+		call(t, app, "POST", "/users/", ada).want(201)
+		const malformed, invalid = "malformed", "invalid"
+		title := func(s string) string { return `{"title":` + s + `,"author":"A"}` }
+		long := func(n int) string { return `"` + strings.Repeat("é", n) + `"` }
+		for _, s := range []struct {
+			name, method, path, body string
+			status                   int
+			code, locations          string
+		}{
+			{"no body", "POST", "/books/", "", 400, malformed, "body"},
+			{"only space", "POST", "/books/", "  ", 400, malformed, "body"},
+			{"cut off", "POST", "/books/", `{"title":"T`, 400, malformed, "body"},
+			{"two values", "POST", "/books/", `{} {}`, 400, malformed, "body"},
+			{"trailing comma", "POST", "/books/", `{"title":"T","author":"A",}`, 400, malformed, "body"},
+			{"single quotes", "POST", "/books/", `{'title':'T'}`, 400, malformed, "body"},
+			{"NaN", "POST", "/books/", title("NaN"), 400, malformed, "body"},
+			{"invalid UTF-8", "POST", "/books/", title("\"\xff\""), 400, malformed, "body"},
+			{"overlong UTF-8", "POST", "/books/", title("\"\xc0\xaf\""), 400, malformed, "body"},
+			{"surrogate in UTF-8", "POST", "/books/", title("\"\xed\xa0\x80\""), 400, malformed, "body"},
+			{"lone high surrogate", "POST", "/books/", title(`"\ud83d"`), 400, malformed, "body"},
+			{"lone low surrogate", "POST", "/books/", title(`"\uDCDA\ud83d"`), 400, malformed, "body"},
+			{"high surrogate twice", "POST", "/books/", title(`"\ud83d\ud83d\udcda"`), 400, malformed, "body"},
+			{"lone surrogate in a name", "POST", "/books/", `{"\ud800":1}`, 400, malformed, "body"},
+			{"raw NUL", "POST", "/books/", title("\"a\x00b\""), 400, malformed, "body"},
+			{"raw line end", "POST", "/books/", title("\"a\nb\""), 400, malformed, "body"},
+			{"named twice", "POST", "/books/", `{"title":"T","author":"A","title":"U"}`, 400, malformed, "body"},
+			{"number beyond a double", "POST", "/books/", title(`1e400`), 400, malformed, "body"},
+			{"100,000 brackets", "POST", "/books/", strings.Repeat("[", 100_000), 400, malformed, "body"},
+			{"100,000 brackets, closed", "POST", "/books/", strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), 400, malformed, "body"},
+			{"100,000 objects", "POST", "/books/", strings.Repeat(`{"title":`, 100_000), 400, malformed, "body"},
+			{"9,999 brackets, closed", "POST", "/books/", title(strings.Repeat("[", 9_000) + strings.Repeat("]", 9_000)), 400, malformed, "body"},
+			{"a few brackets", "POST", "/books/", title(`[[[]]]`), 422, invalid, "body.title"},
+
+			{"null", "POST", "/books/", `null`, 422, invalid, "body"},
+			{"an array", "POST", "/books/", `[]`, 422, invalid, "body"},
+			{"text", "POST", "/users/", `"x"`, 422, invalid, "body"},
+			{"nothing in it", "POST", "/books/", `{}`, 422, invalid, "body.author body.title"},
+			{"nothing in a user", "POST", "/users/", `{}`, 422, invalid, "body.name"},
+			{"unknown field", "POST", "/books/", `{"title":"T","author":"A","colour":"red"}`, 422, invalid, "body.colour"},
+			{"unknown field in a patch", "PATCH", "/books/1", `{"colour":"red"}`, 422, invalid, "body.colour"},
+			{"other case", "POST", "/books/", `{"Title":"T","author":"A"}`, 422, invalid, "body.Title body.title"},
+			{"number for text", "POST", "/books/", title(`1`), 422, invalid, "body.title"},
+			{"bool for text", "POST", "/books/", title(`true`), 422, invalid, "body.title"},
+			{"object for text", "POST", "/books/", title(`{}`), 422, invalid, "body.title"},
+			{"null for text", "POST", "/books/", title(`null`), 422, invalid, "body.title"},
+			{"null for a name", "PUT", "/users/1", `{"name":null}`, 422, invalid, "body.name"},
+			{"text for a number", "PATCH", "/books/1", `{"copies":"1"}`, 422, invalid, "body.copies"},
+			{"half a copy", "PATCH", "/books/1", `{"copies":1.5}`, 422, invalid, "body.copies"},
+			{"no copies", "PATCH", "/books/1", `{"copies":0}`, 422, invalid, "body.copies"},
+			{"too many copies", "PATCH", "/books/1", `{"copies":100001}`, 422, invalid, "body.copies"},
+			{"astronomically many copies", "PATCH", "/books/1", `{"copies":1e308}`, 422, invalid, "body.copies"},
+			{"year out of range", "PATCH", "/books/1", `{"published_year":10000}`, 422, invalid, "body.published_year"},
+			{"empty", "POST", "/books/", title(`""`), 422, invalid, "body.title"},
+			{"space", "POST", "/books/", title(`" \t\u3000\u00a0"`), 422, invalid, "body.title"},
+			{"empty in a patch", "PATCH", "/users/1", `{"name":" "}`, 422, invalid, "body.name"},
+			{"NUL", "POST", "/books/", title(`"a\u0000b"`), 422, invalid, "body.title"},
+			{"control character", "POST", "/users/", `{"name":"a\u0007"}`, 422, invalid, "body.name"},
+			{"C1 control character", "POST", "/users/", `{"name":"a\u0085b"}`, 422, invalid, "body.name"},
+			{"title too long", "POST", "/books/", title(long(501)), 422, invalid, "body.title"},
+			{"title just short enough, in space", "POST", "/books/", title(`"  ` + strings.Repeat("é", 500) + ` "`), 201, "", ""},
+			{"author too long", "POST", "/books/", `{"title":"T","author":` + long(1001) + `}`, 422, invalid, "body.author"},
+			{"author just short enough", "POST", "/books/", `{"title":"T","author":` + long(1000) + `}`, 201, "", ""},
+			{"name too long", "POST", "/users/", `{"name":` + long(256) + `}`, 422, invalid, "body.name"},
+			{"half a MiB of name", "POST", "/users/", `{"name":` + long(1<<18) + `}`, 422, invalid, "body.name"},
+			{"barcode too long", "PATCH", "/books/1", `{"barcode":` + long(65) + `}`, 422, invalid, "body.barcode"},
+			{"language too long", "PATCH", "/books/1", `{"language":` + long(36) + `}`, 422, invalid, "body.language"},
+			{"category too long", "PATCH", "/books/1", `{"category":` + long(101) + `}`, 422, invalid, "body.category"},
+			{"card number too long", "PATCH", "/users/1", `{"card_number":` + long(65) + `}`, 422, invalid, "body.card_number"},
+			{"wrong ISBN", "PATCH", "/books/1", `{"isbn":"9780441478126"}`, 422, invalid, "body.isbn"},
+			{"wrong email", "PATCH", "/users/1", `{"email":"nobody"}`, 422, invalid, "body.email"},
+			{"email too long", "PATCH", "/users/1", `{"email":"a@` + strings.Repeat("x", 260) + `"}`, 422, invalid, "body.email"},
+			{"everything at once", "POST", "/books/", `{"title":"","isbn":"1","copies":0,"barcode":7,"language":"\u0001","colour":1,"published_year":null,"category":"ok"}`, 422, invalid,
+				"body.author body.barcode body.colour body.copies body.isbn body.language body.title"},
+			{"path and body at once", "PUT", "/books/0", `{"title":"T"}`, 422, invalid, "body.author path.book_id"},
+
+			{"id 0", "GET", "/books/0", "", 422, invalid, "path.book_id"},
+			{"id -1", "DELETE", "/users/-1", "", 422, invalid, "path.user_id"},
+			{"id -0", "GET", "/books/-0", "", 422, invalid, "path.book_id"},
+			{"id 2^63", "GET", "/users/9223372036854775808", "", 422, invalid, "path.user_id"},
+			{"id 2^63-1", "GET", "/users/9223372036854775807", "", 404, "user_not_found", ""},
+			{"id 2^64+1", "GET", "/books/18446744073709551617", "", 422, invalid, "path.book_id"},
+			{"id 1e3", "PATCH", "/books/1e3", `{}`, 422, invalid, "path.book_id"},
+			{"id with space", "GET", "/books/%201", "", 422, invalid, "path.book_id"},
+			{"id with plus", "GET", "/books/+1", "", 422, invalid, "path.book_id"},
+			{"id with escaped plus", "GET", "/books/%2B1", "", 422, invalid, "path.book_id"},
+			{"id in full-width digits", "GET", "/books/%EF%BC%91", "", 422, invalid, "path.book_id"},
+			{"id in hexadecimal", "GET", "/books/0x1", "", 422, invalid, "path.book_id"},
+			{"id with underscore", "GET", "/books/1_0", "", 422, invalid, "path.book_id"},
+			{"id with NUL", "GET", "/books/1%00", "", 422, invalid, "path.book_id"},
+			{"id in words", "GET", "/users/one", "", 422, invalid, "path.user_id"},
+			{"both ids of a loan", "POST", "/books/x/borrow/0", "", 422, invalid, "path.book_id path.user_id"},
+			{"ids of a return", "POST", "/books/1/return/-1", "", 422, invalid, "path.user_id"},
+
+			{"limit 0", "GET", "/books/?limit=0", "", 422, invalid, "query.limit"},
+			{"limit -1", "GET", "/users/?limit=-1", "", 422, invalid, "query.limit"},
+			{"limit 1001", "GET", "/books/?limit=1001", "", 422, invalid, "query.limit"},
+			{"limit in words", "GET", "/users/?limit=all", "", 422, invalid, "query.limit"},
+			{"limit 2^64", "GET", "/users/?limit=18446744073709551616", "", 422, invalid, "query.limit"},
+			{"limit with plus", "GET", "/users/?limit=%2B5", "", 422, invalid, "query.limit"},
+			{"cursor in words", "GET", "/books/?cursor=abc", "", 422, invalid, "query.cursor"},
+			{"cursor 0", "GET", "/users/?cursor=0", "", 422, invalid, "query.cursor"},
+			{"cursor beyond", "GET", "/books/?cursor=9223372036854775808", "", 422, invalid, "query.cursor"},
+			{"both", "GET", "/books/?cursor=%00&limit=%FF", "", 422, invalid, "query.cursor query.limit"},
+
+			{"no such path", "GET", "/authors/", "", 404, "not_found", ""},
+			{"path of 9,000 characters", "GET", "/" + strings.Repeat("x", 9000), "", 404, "not_found", ""},
+			{"id of 9,000 characters", "GET", "/books/" + strings.Repeat("1", 9000), "", 422, invalid, "path.book_id"},
+			{"path upwards", "GET", "/docs/..%2f..%2fgo.mod", "", 404, "not_found", ""},
+			{"method that the path has not", "DELETE", "/books/", "", 405, "method_not_allowed", ""},
+			{"method that nothing has", "TRACE", "/books/", "", 405, "method_not_allowed", ""},
+			{"unknown method", "BREW", "/books/", "", 405, "method_not_allowed", ""},
+			{"unknown method, unknown path", "BREW", "/pot", "", 404, "not_found", ""},
+		} {
+			t.Run(s.name, func(t *testing.T) {
+				a := call(t, app, s.method, s.path, s.body)
+				if s.status == 201 {
+					a.want(201)
+					return
+				}
+				a.problem(s.status, s.code, strings.Fields(s.locations)...)
+				if len(a.body) > 2000 {
+					t.Errorf("an answer of %d bytes", len(a.body))
+				}
+			})
+		}
+	})
+}
+
+func TestMediaTypes(t *testing.T) {
+	app := newApp(dbtest.SQLite(t).Open(t))
+	call(t, app, "POST", "/users/", ada).want(201)
+	for _, s := range []struct {
+		method, contentType string
+		status              int
+	}{
+		{"POST", "application/json", 201},
+		{"POST", "application/json; charset=utf-8", 201},
+		{"POST", "Application/JSON;charset=UTF-8", 201},
+		{"POST", "application/json; charset=iso-8859-1", 415},
+		{"POST", "application/merge-patch+json", 415},
+		{"POST", "application/x-www-form-urlencoded", 415},
+		{"POST", "text/plain", 415},
+		{"POST", "json", 415},
+		{"POST", "application/json+;", 415},
+		{"POST", ";;", 415},
+		{"PATCH", "application/json", 200},
+		{"PATCH", "application/merge-patch+json; charset=utf-8", 200},
+		{"PATCH", "application/json-patch+json", 415},
+		{"PATCH", "multipart/form-data", 415},
+	} {
+		t.Run(s.method+" "+s.contentType, func(t *testing.T) {
+			path := map[string]string{"POST": "/users/", "PATCH": "/users/1"}[s.method]
+			a := call(t, app, s.method, path, `{"name":"N"}`, "Content-Type: "+s.contentType).want(s.status)
+			if s.status == 415 {
+				a.problem(415, "unsupported_media_type", "header.Content-Type")
+			}
+		})
+	}
+	t.Run("none is JSON", func(t *testing.T) {
+		res, err := app.Test(httptest.NewRequest("POST", "/users/", strings.NewReader(`{"name":"N"}`)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		read(t, res).want(201)
+	})
+	t.Run("compressed", func(t *testing.T) {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		z.Write([]byte(`{"name":"N"}`))
+		z.Close()
+		call(t, app, "POST", "/users/", b.String(), "Content-Encoding: gzip").problem(415, "unsupported_media_type", "header.Content-Encoding")
+	})
+	t.Run("any Accept", func(t *testing.T) {
+		for _, accept := range []string{"text/html", "json", "application/xml;q=0.9", "*/*;q=0", "application/problem+json"} {
+			if got, want := call(t, app, "GET", "/users/1", "", "Accept: "+accept).want(200).header.Get("Content-Type"), "application/json"; got != want {
+				t.Errorf("%s: got %q, want %q", accept, got, want)
+			}
+		}
+	})
+}
+
+// TestNoEcho: an answer repeats at most 100 characters of what was sent, and never a value.
+func TestNoEcho(t *testing.T) {
+	app := newApp(dbtest.SQLite(t).Open(t))
+	secret := "s3cret" + strings.Repeat("é", 200)
+	for _, body := range []string{
+		sprint(`{"title":%q,"author":1,"isbn":%q,"copies":%q}`, strings.Repeat(secret, 10), secret, secret),
+		sprint(`{"name":%q,"email":%q}`, strings.Repeat(secret, 10), secret),
+		secret, `"` + secret + `"`, `{"x":` + secret,
+	} {
+		for _, path := range []string{"/books/", "/users/", "/users/" + secret} {
+			a := call(t, app, "POST", path, body)
+			if a.status < 400 || a.status >= 500 || strings.Contains(a.body, "s3cret") {
+				t.Errorf("%s %s: got %d %s", path, body, a.status, a.body)
+			}
+		}
+	}
+	a := call(t, app, "POST", "/users/", sprint(`{"name":"N",%q:1}`, secret)).want(422)
+	if !strings.Contains(a.body, `"body.s3creté`) || strings.Count(a.body, "é") > 100 {
+		t.Errorf("got %s, want the name's first 100 characters", a.body)
+	}
+	var many strings.Builder
+	many.WriteString(`{"name":"N"`)
+	for i := range 50_000 {
+		many.WriteString(sprint(`,"f%d":1`, i))
+	}
+	many.WriteString("}")
+	if a := call(t, app, "POST", "/users/", many.String()).want(422); len(a.body) > 4000 {
+		t.Errorf("50,000 unknown fields make an answer of %d bytes", len(a.body))
+	}
+}
+
+// FuzzBody: whatever the body, there is no 5xx, every refusal is a whole problem, and what was taken comes back.
+func FuzzBody(f *testing.F) {
+	for _, s := range []string{
+		leGuin, ada, `{}`, `null`, `[[]]`, `{"title":"\ud83d\udcda","author":"\u0000"}`, `{"title":"a","author":"b","copies":1e2}`, "\xef\xbb\xbf{}",
+		`{"title":"` + strings.Repeat("x", 501) + `"}`, `{"name":" n ","id":{"a":[1,2,{"b":null}]}}`, `{"name":"n","name":"m"}`, `{"published_year":-0.0}`,
+	} {
+		f.Add([]byte(s))
+	}
+	app := newApp(dbtest.SQLite(f).Open(f))
+	call(f, app, "POST", "/books/", leGuin).want(201)
+	call(f, app, "POST", "/users/", ada).want(201)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if len(body) == 0 {
+			return
+		}
+		for _, r := range []string{"POST /books/", "PUT /books/1", "PATCH /books/1", "POST /users/", "PUT /users/1", "PATCH /users/1"} {
+			method, path, _ := strings.Cut(r, " ")
+			a := call(t, app, method, path, string(body))
+			switch {
+			case a.status >= 500:
+				t.Errorf("%s: got %d %s", r, a.status, a.body)
+			case a.status >= 400:
+				if len(a.body) > 8000 {
+					t.Errorf("%s: an answer of %d bytes", r, len(a.body))
+				}
+			default:
+				var sent map[string]any
+				if err := json.Unmarshal(body, &sent); err != nil {
+					t.Fatalf("%s took what is no JSON object: %v", r, err)
+				}
+				got := a.object()
+				for _, field := range []string{"title", "author", "name", "barcode", "language", "category", "email", "card_number"} {
+					if s, ok := sent[field].(string); ok && got[field] != strings.TrimSpace(s) && !(got[field] == nil && strings.TrimSpace(s) == "") {
+						t.Errorf("%s: sent %s %q, got %v", r, field, s, got[field])
+					}
+				}
+			}
+		}
+	})
+}
