@@ -301,7 +301,11 @@ func (a *api) handleError(c *fiber.Ctx, err error) error {
 
 // problemResponses documents the statuses of these codes, each code with an example.
 func (a *api) problemResponses(list []string) map[string]*huma.Response {
-	schema := a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
+	components := a.OpenAPI().Components
+	if components.Examples == nil {
+		components.Examples = map[string]*huma.Example{}
+	}
+	schema := components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
 	responses := map[string]*huma.Response{}
 	slices.Sort(list)
 	for _, code := range slices.Compact(list) {
@@ -323,7 +327,8 @@ func (a *api) problemResponses(list []string) map[string]*huma.Response {
 			responses[status] = r
 		}
 		r.Description += " `" + code + "`"
-		r.Content[p.ContentType("")].Examples[code] = &huma.Example{Summary: p.Title, Value: p}
+		components.Examples[code] = &huma.Example{Summary: p.Title, Value: p}
+		r.Content[p.ContentType("")].Examples[code] = &huma.Example{Ref: "#/components/examples/" + code}
 	}
 	return responses
 }
