@@ -30,6 +30,7 @@ const (
 	codeHeadersTooLarge      = "headers_too_large"
 	codeInternal             = "internal"
 	codeNotReady             = "not_ready"
+	codeNotAnswered          = "timeout"
 )
 
 const (
@@ -69,13 +70,14 @@ var problems = map[string]struct {
 	codeUnsupportedMediaType:    {415, "Unsupported media type", "The body must be JSON, without a content encoding."},
 	codeHeadersTooLarge:         {431, "The headers are too large", "The request line and the headers have more than 16 KiB."},
 	codeInternal:                {500, "Internal error", "Something went wrong here. The request id finds it in the log."},
+	codeNotAnswered:             {504, "Not answered in time", "The request was not answered in time; whether it took effect is not known."},
 	codeNotReady:                {503, "Not ready", "This process should get no requests now."},
 }
 
 // codes are those of problems that Fiber and huma know by their status alone.
 var codes = map[int]string{
 	404: codeNotFound, 405: codeMethodNotAllowed, 408: codeTimeout, 413: codeTooLarge, 415: codeUnsupportedMediaType,
-	422: library.CodeInvalid, 431: codeHeadersTooLarge,
+	422: library.CodeInvalid, 431: codeHeadersTooLarge, 504: codeNotAnswered,
 }
 
 // Problem is the body of every answer that is neither 2xx nor a redirection (RFC 9457).
@@ -287,7 +289,11 @@ func (a *api) handleError(c *fiber.Ctx, err error) error {
 			return c.SendStatus(http.StatusNoContent)
 		}
 	}
-	id, _ := c.Context().UserValue(requestIDKey).(string)
+	id, ok := c.Context().UserValue(requestIDKey).(string)
+	if !ok { // whoever serves the app refused the request before it came to the edge
+		id = requestID(&c.Context().Request.Header)
+		c.Set("X-Request-ID", id)
+	}
 	if s := a.finish(c.UserContext(), id, p); s != "" {
 		c.Set("Retry-After", s)
 	}
