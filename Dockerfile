@@ -1,4 +1,5 @@
-# Cross-compiled on the builder's own platform: emulating the target's would take ten times as long.
+# Cross-compiled on the builder's own platform: emulating the target's is many times slower. "linux" is the builder's own
+# too, for the classic builder, which knows no BUILDPLATFORM.
 FROM --platform=${BUILDPLATFORM:-linux} golang:1.26-bookworm AS build
 WORKDIR /src
 # The modules first: they are downloaded again only when they change.
@@ -6,9 +7,9 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG TARGETOS TARGETARCH VERSION=dev
-# Both are empty with the classic builder, and mean the builder's own then.
+# Both are empty with the classic builder, and mean the builder's own then. The tag: see the Makefile.
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/library . \
+    go build -tags lambda.norpc -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/library . \
  && mkdir /out/data
 
 FROM gcr.io/distroless/static-debian12:nonroot
