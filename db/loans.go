@@ -61,24 +61,29 @@ var (
 
 // refuseBorrow says why, beginning with what helps most; guard is why the update that failed would have.
 func (t *tx) refuseBorrow(ctx context.Context, bookID, userID int64, guard error) error {
-	if err := t.refuseUnknown(ctx, bookID, userID); err != nil {
+	if has, err := t.has(ctx, bookID, userID); err != nil {
 		return err
-	}
-	if id, _, err := t.openLoan(ctx, bookID, userID); err != nil {
-		return err
-	} else if id != 0 {
+	} else if has {
 		return errAlreadyBorrowed
 	}
 	return guard
 }
 
-// refuseUnknown says whether the user or the book does not exist.
-func (t *tx) refuseUnknown(ctx context.Context, bookID, userID int64) error {
-	if _, err := findUser(ctx, t, userID, ""); err != nil {
-		return err
+// has tells whether the user has the book; the error says so where one of them does not exist. One round trip.
+func (t *tx) has(ctx context.Context, bookID, userID int64) (bool, error) {
+	var user, book, loan sql.NullInt64
+	err := t.QueryRowContext(ctx, `
+		SELECT (SELECT id FROM users WHERE id = ? AND deleted_at IS NULL), (SELECT id FROM books WHERE id = ? AND deleted_at IS NULL),
+		       (SELECT id FROM loans WHERE user_id = ? AND open_book_id = ?)`, userID, bookID, userID, bookID).Scan(&user, &book, &loan)
+	switch {
+	case err != nil:
+		return false, err
+	case !user.Valid:
+		return false, errUserNotFound
+	case !book.Valid:
+		return false, errBookNotFound
 	}
-	_, err := findBook(ctx, t, bookID, "")
-	return err
+	return loan.Valid, nil
 }
 
 // openLoan is the id and due date of the user's open loan of a book; 0 where there is none.
@@ -130,7 +135,7 @@ func (s *Store) Return(ctx context.Context, bookID, userID int64) (b library.Boo
 			}
 		}
 		if loan == 0 {
-			if err := t.refuseUnknown(ctx, bookID, userID); err != nil {
+			if _, err := t.has(ctx, bookID, userID); err != nil {
 				return err
 			}
 			return errNotBorrowed

@@ -1,39 +1,260 @@
 package db_test
 
 import (
-	"context"
+	"fmt"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"library-management/internal/dbtest"
 	"library-management/library"
 )
 
-func TestLend(t *testing.T) {
+func TestBorrowAndReturn(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		s := d.Open(t, at(&c, library.DefaultPolicy))
+		b, u := newBook(t, s, 1), newUser(t, s)
+		due := library.DefaultPolicy.DueOn(library.DateOf(c.now().UTC()))
+		lent := b
+		lent.CopiesAvailable, lent.BorrowedByID, lent.DueDate = 0, &u.ID, &due
+		got, err := s.Borrow(ctx, b.ID, u.ID)
+		if diff := cmp.Diff(lent, got); diff != "" || err != nil {
+			t.Fatalf("borrowed %v (-want +got):\n%s", err, diff)
+		}
+		holder, err := s.FindUser(ctx, u.ID)
+		if diff := cmp.Diff([]library.Book{lent}, holder.BorrowedBooks); diff != "" || err != nil {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+		got, err = s.Return(ctx, b.ID, u.ID)
+		if diff := cmp.Diff(b, got); diff != "" || err != nil {
+			t.Errorf("returned %v (-want +got):\n%s", err, diff)
+		}
+		_, err = s.Return(ctx, b.ID, u.ID)
+		refused(t, err, library.CodeNotBorrowed)
+		// The same user may have it again, and each loan stays a row.
+		_, err = s.Borrow(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		var loans int
+		if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM loans`).Scan(&loans); err != nil || loans != 2 {
+			t.Errorf("%d loans, %v; want 2", loans, err)
+		}
+	})
+}
+
+func TestBorrowRefused(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
 		s := d.Open(t)
-		ctx := context.Background()
-		b, err := s.CreateBook(ctx, library.Book{Title: " Dune ", Author: "Frank Herbert", Copies: 1})
-		if err != nil {
-			t.Fatal(err)
+		free, out, mine, mine2 := newBook(t, s, 1), newBook(t, s, 1), newBook(t, s, 2), newBook(t, s, 2)
+		full, empty := newUser(t, s), newUser(t, s)
+		for _, loan := range [][2]int64{{out.ID, newUser(t, s).ID}, {mine.ID, full.ID}, {mine2.ID, full.ID}} {
+			_, err := s.Borrow(ctx, loan[0], loan[1])
+			refused(t, err, "")
 		}
-		u, err := s.CreateUser(ctx, library.User{Name: "Ada"})
-		if err != nil {
-			t.Fatal(err)
+		const nobody, nothing = 1 << 40, 1 << 40
+		for _, test := range []struct {
+			name       string
+			book, user int64
+			want       string
+		}{
+			{"unknown_user", free.ID, nobody, library.CodeUserNotFound},
+			{"unknown_book", nothing, empty.ID, library.CodeBookNotFound},
+			{"both_unknown", nothing, nobody, library.CodeUserNotFound},
+			{"unknown_book_at_the_limit", nothing, full.ID, library.CodeBookNotFound},
+			{"unknown_user_for_a_book_that_is_out", out.ID, nobody, library.CodeUserNotFound},
+			{"not_available", out.ID, empty.ID, library.CodeNotAvailable},
+			{"at_the_limit", free.ID, full.ID, library.CodeBorrowLimit},
+			{"at_the_limit_for_a_book_that_is_out", out.ID, full.ID, library.CodeBorrowLimit},
+			{"has_it_already_at_the_limit", mine.ID, full.ID, library.CodeAlreadyBorrowed},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				_, err := s.Borrow(ctx, test.book, test.user)
+				refused(t, err, test.want)
+			})
 		}
-		b, err = s.Borrow(ctx, b.ID, u.ID)
-		t.Log(b, err)
-		u, err = s.FindUser(ctx, u.ID)
-		t.Log(u, err)
-		_, err = s.Borrow(ctx, b.ID, u.ID)
-		t.Log(err)
-		t.Log(s.DeleteBook(ctx, b.ID), s.DeleteUser(ctx, u.ID))
-		b, err = s.Return(ctx, b.ID, u.ID)
-		t.Log(b, err)
-		_, err = s.Return(ctx, b.ID, u.ID)
-		t.Log(err)
-		t.Log(s.FindBooks(ctx, library.Page{Limit: 10}))
-		t.Log(s.UpdateBook(ctx, b.ID, func(b *library.Book) error { b.Title = "x"; return nil }))
-		t.Log(s.DeleteBook(ctx, b.ID), s.DeleteUser(ctx, u.ID))
-		t.Log(s.Ready(ctx))
+		t.Run("has_it_already", func(t *testing.T) {
+			u := newUser(t, s)
+			_, err := s.Borrow(ctx, mine.ID, u.ID)
+			refused(t, err, "")
+			_, err = s.Borrow(ctx, mine.ID, u.ID) // no copy is free as well, but this is the reason that helps
+			refused(t, err, library.CodeAlreadyBorrowed)
+			more := newBook(t, s, 2)
+			_, err = s.Borrow(ctx, more.ID, u.ID)
+			refused(t, err, "")
+		})
+		t.Run("has_it_already_with_a_copy_free", func(t *testing.T) {
+			u, b := newUser(t, s), newBook(t, s, 2)
+			_, err := s.Borrow(ctx, b.ID, u.ID)
+			refused(t, err, "")
+			_, err = s.Borrow(ctx, b.ID, u.ID)
+			refused(t, err, library.CodeAlreadyBorrowed)
+		})
+		// A refusal leaves no half behind.
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
 	})
+}
+
+func TestReturnRefused(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		b, other := newBook(t, s, 2), newBook(t, s, 1)
+		u, idle := newUser(t, s), newUser(t, s)
+		_, err := s.Borrow(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		_, err = s.Borrow(ctx, other.ID, newUser(t, s).ID)
+		refused(t, err, "")
+		for _, test := range []struct {
+			name       string
+			book, user int64
+			want       string
+		}{
+			{"unknown_user", b.ID, 1 << 40, library.CodeUserNotFound},
+			{"unknown_book", 1 << 40, u.ID, library.CodeBookNotFound},
+			{"has_nothing", b.ID, idle.ID, library.CodeNotBorrowed},
+			{"somebody_elses", other.ID, u.ID, library.CodeNotBorrowed},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				_, err := s.Return(ctx, test.book, test.user)
+				refused(t, err, test.want)
+			})
+		}
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+	})
+}
+
+func TestBorrowLimitIsThePolicys(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		p := library.Policy{BorrowLimit: 3, LoanDays: 1, FinePerDay: 1}
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		s := d.Open(t, at(&c, p))
+		u := newUser(t, s)
+		for range 3 {
+			_, err := s.Borrow(ctx, newBook(t, s, 1).ID, u.ID)
+			refused(t, err, "")
+		}
+		_, err := s.Borrow(ctx, newBook(t, s, 1).ID, u.ID)
+		refused(t, err, library.CodeBorrowLimit)
+	})
+}
+
+func TestFineIsChargedOnce(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		p := library.Policy{BorrowLimit: 2, LoanDays: 14, FinePerDay: 3}
+		var c clock
+		s := d.Open(t, at(&c, p))
+		u, b := newUser(t, s), newBook(t, s, 1)
+		fines := func() int64 {
+			t.Helper()
+			u, err := s.FindUser(ctx, u.ID)
+			refused(t, err, "")
+			return u.TotalFines
+		}
+		var total int64
+		for days, fine := range map[int]int64{0: 0, 13: 0, 14: 0, 15: 3, 20: 18} {
+			c.set(t, "2026-03-01T12:00:00Z")
+			_, err := s.Borrow(ctx, b.ID, u.ID)
+			refused(t, err, "")
+			c.addDays(days)
+			_, err = s.Return(ctx, b.ID, u.ID)
+			refused(t, err, "")
+			for range 3 {
+				c.addDays(1)
+				_, err = s.Return(ctx, b.ID, u.ID)
+				refused(t, err, library.CodeNotBorrowed)
+			}
+			total += fine
+			if got := fines(); got != total {
+				t.Errorf("after %d days: fines %d, want %d", days, got, total)
+			}
+		}
+		dbtest.CheckRules(t, d.SQL(t), p)
+	})
+}
+
+// The library's own midnight decides, on either side of Greenwich and over the change of clocks.
+func TestDatesAreTheLibrarys(t *testing.T) {
+	for _, test := range []struct{ zone, borrowed, due, lastFree, firstLate string }{
+		{"UTC", "2026-03-01T23:59:59Z", "2026-03-15", "2026-03-15T23:59:59Z", "2026-03-16T00:00:00Z"},
+		{"Asia/Tokyo", "2026-03-01T15:00:00Z", "2026-03-16", "2026-03-16T14:59:59Z", "2026-03-16T15:00:00Z"},
+		{"America/Los_Angeles", "2026-03-02T07:59:59Z", "2026-03-15", "2026-03-16T06:59:59Z", "2026-03-16T07:00:00Z"}, // clocks go forward on 8 March
+		{"Europe/Berlin", "2026-10-18T21:59:59Z", "2026-11-01", "2026-11-01T22:59:59Z", "2026-11-01T23:00:00Z"},       // and back on 25 October
+	} {
+		t.Run(test.zone, func(t *testing.T) {
+			dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+				p := library.DefaultPolicy
+				p.Location = zone(t, test.zone)
+				var c clock
+				s := d.Open(t, at(&c, p))
+				for now, want := range map[string]int64{test.lastFree: 0, test.firstLate: 1} {
+					u, b := newUser(t, s), newBook(t, s, 1)
+					c.set(t, test.borrowed)
+					got, err := s.Borrow(ctx, b.ID, u.ID)
+					if err != nil || got.DueDate.String() != test.due {
+						t.Fatalf("due %v, %v; want %s", got.DueDate, err, test.due)
+					}
+					c.set(t, now)
+					_, err = s.Return(ctx, b.ID, u.ID)
+					refused(t, err, "")
+					if u, err := s.FindUser(ctx, u.ID); err != nil || u.TotalFines != want {
+						t.Errorf("back at %s: fine %d, %v; want %d", now, u.TotalFines, err, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A query more for each row of a list is what makes large libraries slow, so every statement that the server is sent is counted.
+func TestRoundTrips(t *testing.T) {
+	d, proxy := dbtest.MySQL(t).Through(t)
+	s := d.Open(t)
+	b, full, u := newBook(t, s, 9), newUser(t, s), newUser(t, s)
+	for range 60 {
+		b, u := newBook(t, s, 1), newUser(t, s)
+		_, err := s.Borrow(ctx, b.ID, u.ID)
+		refused(t, err, "")
+	}
+	out := newBook(t, s, 1)
+	for _, b := range []library.Book{out, newBook(t, s, 1)} {
+		_, err := s.Borrow(ctx, b.ID, full.ID)
+		refused(t, err, "")
+	}
+	for _, test := range []struct {
+		name string
+		most int
+		code string
+		do   func() error
+	}{
+		{"find_book", 1, "", func() error { _, err := s.FindBook(ctx, out.ID); return err }},
+		{"find_no_book", 1, library.CodeBookNotFound, func() error { _, err := s.FindBook(ctx, 1<<40); return err }},
+		{"find_books", 1, "", func() error { _, _, err := s.FindBooks(ctx, library.Page{Limit: 50}); return err }},
+		{"find_user", 2, "", func() error { _, err := s.FindUser(ctx, full.ID); return err }},
+		{"find_users", 2, "", func() error { _, _, err := s.FindUsers(ctx, library.Page{Limit: 50}); return err }},
+		{"create_book", 3, "", func() error {
+			_, err := s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Copies: 1})
+			return err
+		}},
+		{"borrow", 6, "", func() error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }},
+		{"borrow_twice", 6, library.CodeAlreadyBorrowed, func() error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }},
+		{"borrow_what_is_out", 6, library.CodeNotAvailable, func() error { _, err := s.Borrow(ctx, out.ID, u.ID); return err }},
+		{"borrow_at_the_limit", 6, library.CodeBorrowLimit, func() error { _, err := s.Borrow(ctx, b.ID, full.ID); return err }},
+		{"borrow_by_nobody", 6, library.CodeUserNotFound, func() error { _, err := s.Borrow(ctx, b.ID, 1<<40); return err }},
+		{"return", 7, "", func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
+		{"return_twice", 7, library.CodeNotBorrowed, func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
+		{"delete_book", 3, "", func() error { return s.DeleteBook(ctx, b.ID) }},
+		{"ready", 1, "", func() error { return s.Ready(ctx) }},
+		{"ready_again", 0, "", func() error { return s.Ready(ctx) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var err error
+			sent := proxy.Record(func() { err = test.do() })
+			refused(t, err, test.code)
+			t.Logf("%d round trips", len(sent))
+			if len(sent) > test.most || (len(sent) == 0) != (test.most == 0) {
+				t.Errorf("%d round trips, want %d at the most:\n%s", len(sent), test.most, fmt.Sprintf("%q", sent))
+			}
+		})
+	}
 }

@@ -108,7 +108,7 @@ func (d *Database) SQL(t testing.TB) *sql.DB {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", net.JoinHostPort(d.Config.Host, d.Config.Port), d.Config.User, d.Config.Password, d.Config.Name
 	cfg.InterpolateParams = true
-	return open(t, cfg)
+	return open(t, quiet(cfg))
 }
 
 func open(t testing.TB, cfg *mysql.Config) *sql.DB {

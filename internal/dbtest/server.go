@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -50,10 +51,17 @@ func StartServer(t testing.TB, options ...string) *Server {
 // Database makes an empty database on the server.
 func (s *Server) Database(t testing.TB) *Database {
 	t.Helper()
-	if _, err := open(t, s.config()).Exec("CREATE DATABASE IF NOT EXISTS library"); err != nil {
+	name := fmt.Sprintf("test_%08x", rand.Uint32())
+	if _, err := open(t, s.config()).Exec("CREATE DATABASE " + name); err != nil {
 		t.Fatal(err)
 	}
-	return database(s.config(), "library")
+	return database(s.config(), name)
+}
+
+// Admin opens the server as root, with no database chosen.
+func (s *Server) Admin(t testing.TB) *sql.DB {
+	t.Helper()
+	return open(t, quiet(s.config()))
 }
 
 func (s *Server) config() *mysql.Config {

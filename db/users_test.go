@@ -1,0 +1,256 @@
+package db_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"library-management/internal/dbtest"
+	"library-management/library"
+)
+
+func TestUserIsKeptAsSent(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		for _, want := range []library.User{
+			{Name: "O'Brien; DROP TABLE users;--"},
+			{Name: "村上春樹 📚", Email: "Haruki@Example.ORG", CardNumber: "Ｃ１"},
+			{Name: strings.Repeat("🐛", library.MaxName), Email: strings.Repeat("x", library.MaxEmail-4) + "@x.y", CardNumber: strings.Repeat("é", library.MaxCardNumber)},
+		} {
+			got, err := s.CreateUser(ctx, want)
+			want.ID, want.BorrowedBooks = got.ID, []library.Book{}
+			if diff := cmp.Diff(want, got); diff != "" || err != nil || got.ID == 0 {
+				t.Fatalf("created %v (-want +got):\n%s", err, diff)
+			}
+			got, err = s.FindUser(ctx, want.ID)
+			if diff := cmp.Diff(want, got); diff != "" || err != nil {
+				t.Errorf("found %v (-want +got):\n%s", err, diff)
+			}
+		}
+	})
+}
+
+func TestCreateUserIgnoresWhatIsNotTheCallers(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		got, err := s.CreateUser(ctx, library.User{ID: 99, Name: " n ", TotalFines: 5, BorrowedBooks: []library.Book{{ID: 1}}})
+		if diff := cmp.Diff(library.User{ID: got.ID, Name: "n", BorrowedBooks: []library.Book{}}, got); diff != "" || err != nil || got.ID == 99 {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+		_, err = s.CreateUser(ctx, library.User{Name: " ", Email: "x"})
+		refused(t, err, library.CodeInvalid)
+		if diff := cmp.Diff([]string{"name", "email"}, fields(err)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestUnknownUser(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		gone := newUser(t, s).ID
+		refused(t, s.DeleteUser(ctx, gone), "")
+		for _, id := range []int64{gone, 0, -1, 1 << 62, 1<<63 - 1} {
+			_, err := s.FindUser(ctx, id)
+			refused(t, err, library.CodeUserNotFound)
+			_, err = s.UpdateUser(ctx, id, func(*library.User) error { t.Error("change was called"); return nil })
+			refused(t, err, library.CodeUserNotFound)
+			refused(t, s.DeleteUser(ctx, id), library.CodeUserNotFound)
+		}
+	})
+}
+
+func TestUpdateUser(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		u, b := newUser(t, s), newBook(t, s, 1)
+		b, err := s.Borrow(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		want := library.User{ID: u.ID, Name: "New", Email: "N@x.org", CardNumber: "C", BorrowedBooks: []library.Book{b}}
+		for range 2 {
+			got, err := s.UpdateUser(ctx, u.ID, func(u *library.User) error {
+				*u = library.User{ID: 3, Name: " New ", Email: "N@x.org", CardNumber: "C", TotalFines: 1000}
+				return nil
+			})
+			if diff := cmp.Diff(want, got); diff != "" || err != nil {
+				t.Fatalf("%v (-want +got):\n%s", err, diff)
+			}
+		}
+		_, err = s.UpdateUser(ctx, u.ID, func(u *library.User) error { u.Name = "\t"; return nil })
+		refused(t, err, library.CodeInvalid)
+		got, err := s.UpdateUser(ctx, u.ID, func(u *library.User) error { u.Email, u.CardNumber = "", ""; return nil })
+		want.Email, want.CardNumber = "", ""
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	})
+}
+
+func TestEmailAndCardNumberAreUnique(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		create := func(email, card string) (library.User, error) {
+			return s.CreateUser(ctx, library.User{Name: "Ada", Email: email, CardNumber: card})
+		}
+		first, err := create("Ada@Example.org", "Cé1")
+		refused(t, err, "")
+		_, err = create("aDA@eXAMPLE.ORG", "")
+		refused(t, err, library.CodeEmailTaken)
+		_, err = create("", "Cé1")
+		refused(t, err, library.CodeCardNumberTaken)
+		_, err = create("ada@example.org", "Cé1")
+		refused(t, err, library.CodeEmailTaken)
+		if diff := cmp.Diff([]string{"email", "card_number"}, fields(err)); diff != "" {
+			t.Errorf("both are taken: %s", diff)
+		}
+		for _, other := range []string{"adá@example.org", "ada@example.org.", "ada@éxample.org", "📚@example.org", "🐛@example.org", "ß@example.org", "ss@example.org"} {
+			if _, err := create(other, ""); err != nil {
+				t.Errorf("email %q: %v", other, err)
+			}
+		}
+		for _, other := range []string{"cé1", "CÉ1", "Ce1", "Ce\u03011", "Ｃé1"} {
+			if _, err := create("", other); err != nil {
+				t.Errorf("card %q: %v", other, err)
+			}
+		}
+		for range 2 {
+			_, err = create("", "")
+			refused(t, err, "")
+		}
+
+		second := newUser(t, s)
+		take := func(u *library.User) error { u.Email, u.CardNumber = "ADA@example.org", "Cé1"; return nil }
+		_, err = s.UpdateUser(ctx, second.ID, take)
+		refused(t, err, library.CodeEmailTaken)
+		if diff := cmp.Diff([]string{"email", "card_number"}, fields(err)); diff != "" {
+			t.Errorf("both are taken: %s", diff)
+		}
+		// A user's own address in other letters is not taken.
+		if u, err := s.UpdateUser(ctx, first.ID, take); err != nil || u.Email != "ADA@example.org" {
+			t.Errorf("got %q, %v", u.Email, err)
+		}
+		refused(t, s.DeleteUser(ctx, first.ID), "")
+		_, err = s.UpdateUser(ctx, second.ID, take)
+		refused(t, err, "")
+	})
+}
+
+func TestDeletedUserIsForgottenAndTheLoansStay(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		b := newBook(t, s, 1)
+		u, err := s.CreateUser(ctx, library.User{Name: "Ada", Email: "a@b", CardNumber: "C"})
+		refused(t, err, "")
+		_, err = s.Borrow(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		refused(t, s.DeleteUser(ctx, u.ID), library.CodeHasOpenLoans)
+		_, err = s.Return(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		refused(t, s.DeleteUser(ctx, u.ID), "")
+		refused(t, s.DeleteUser(ctx, u.ID), library.CodeUserNotFound)
+		_, err = s.Borrow(ctx, b.ID, u.ID)
+		refused(t, err, library.CodeUserNotFound)
+		_, err = s.Return(ctx, b.ID, u.ID)
+		refused(t, err, library.CodeUserNotFound)
+		if list, _, err := s.FindUsers(ctx, library.Page{Limit: 10}); len(list) != 0 || err != nil {
+			t.Errorf("still listed: %v, %v", list, err)
+		}
+		pool := d.SQL(t)
+		var loans int
+		var name string
+		if err := pool.QueryRow(`SELECT COUNT(*), MAX(u.name) FROM loans l JOIN users u ON u.id = l.user_id WHERE l.returned_on IS NOT NULL`).Scan(&loans, &name); err != nil || loans != 1 || name != "" {
+			t.Errorf("history: %d loans of %q, %v; want 1 without the name", loans, name, err)
+		}
+		dbtest.CheckRules(t, pool, library.DefaultPolicy)
+	})
+}
+
+func TestUsersArePagedByKey(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		if list, next, err := s.FindUsers(ctx, library.Page{Limit: 10}); list == nil || len(list) != 0 || next != 0 || err != nil {
+			t.Errorf("empty library: %v, %d, %v; want an empty list, not null", list, next, err)
+		}
+		var ids []int64
+		for range 7 {
+			ids = append(ids, newUser(t, s).ID)
+		}
+		refused(t, s.DeleteUser(ctx, ids[1]), "")
+		refused(t, s.DeleteUser(ctx, ids[6]), "")
+		var got []int64
+		var pages int
+		for p := (library.Page{Limit: 2}); ; pages++ {
+			list, next, err := s.FindUsers(ctx, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, u := range list {
+				got = append(got, u.ID)
+			}
+			if next == 0 {
+				break
+			}
+			if p.After = next; pages == 0 {
+				refused(t, s.DeleteUser(ctx, next), "") // where the cursor stands
+			}
+		}
+		if diff := cmp.Diff([]int64{ids[0], ids[2], ids[3], ids[4], ids[5]}, got); diff != "" || pages != 2 {
+			t.Errorf("%d pages (-want +got):\n%s", pages+1, diff)
+		}
+	})
+}
+
+// The order is that of borrowing, and each book shows this user's own due date, whoever else has a copy.
+func TestBorrowedBooksInOrderWithTheirOwnDueDates(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		p := library.Policy{BorrowLimit: 5, LoanDays: 14, FinePerDay: 1}
+		s := d.Open(t, at(&c, p))
+		first, second, third := newBook(t, s, 2), newBook(t, s, 2), newBook(t, s, 5)
+		ada, bob := newUser(t, s), newUser(t, s)
+		for _, loan := range []struct {
+			now  string
+			book library.Book
+			user library.User
+		}{
+			{"2026-01-01T00:00:00Z", third, bob}, {"2026-01-02T00:00:00Z", third, ada}, {"2026-01-03T00:00:00Z", first, ada},
+			{"2026-01-04T00:00:00Z", second, ada}, {"2026-01-05T00:00:00Z", first, bob},
+		} {
+			c.set(t, loan.now)
+			_, err := s.Borrow(ctx, loan.book.ID, loan.user.ID)
+			refused(t, err, "")
+		}
+		_, err := s.Return(ctx, third.ID, ada.ID)
+		refused(t, err, "")
+		c.set(t, "2026-01-06T00:00:00Z")
+		_, err = s.Borrow(ctx, third.ID, ada.ID)
+		refused(t, err, "")
+
+		type out struct {
+			Book, By int64
+			Due      string
+			Free     int
+		}
+		shown := func(u library.User) (list []out) {
+			for _, b := range u.BorrowedBooks {
+				list = append(list, out{b.ID, *b.BorrowedByID, b.DueDate.String(), b.CopiesAvailable})
+			}
+			return list
+		}
+		users, _, err := s.FindUsers(ctx, library.Page{Limit: 10})
+		refused(t, err, "")
+		for i, want := range [][]out{
+			{{first.ID, ada.ID, "2026-01-17", 0}, {second.ID, ada.ID, "2026-01-18", 1}, {third.ID, ada.ID, "2026-01-20", 3}},
+			{{third.ID, bob.ID, "2026-01-15", 3}, {first.ID, bob.ID, "2026-01-19", 0}},
+		} {
+			if diff := cmp.Diff(want, shown(users[i])); diff != "" {
+				t.Errorf("listed user %d (-want +got):\n%s", i, diff)
+			}
+			one, err := s.FindUser(ctx, users[i].ID)
+			if diff := cmp.Diff(users[i], one); diff != "" || err != nil {
+				t.Errorf("%v (-listed +alone):\n%s", err, diff)
+			}
+		}
+	})
+}

@@ -1,0 +1,90 @@
+package dbtest
+
+import (
+	"database/sql"
+	"testing"
+
+	"library-management/library"
+)
+
+// CheckRules fails the test for every row that breaks a rule of lending. Call it when nothing writes any more.
+func CheckRules(t testing.TB, pool *sql.DB, p library.Policy) {
+	t.Helper()
+	for _, rule := range []struct{ name, broken string }{
+		{"a book's counter is its open loans", `
+			SELECT b.id FROM books b WHERE b.on_loan <> (SELECT COUNT(*) FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL)`},
+		{"no more copies are out than there are", `
+			SELECT b.id FROM books b WHERE b.copies < (SELECT COUNT(*) FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL)`},
+		{"a user's counter is the open loans", `
+			SELECT u.id FROM users u WHERE u.open_loans <> (SELECT COUNT(*) FROM loans l WHERE l.user_id = u.id AND l.returned_on IS NULL)`},
+		{"a user has one copy of a book at the most", `
+			SELECT l.book_id FROM loans l WHERE l.returned_on IS NULL GROUP BY l.book_id, l.user_id HAVING COUNT(*) > 1`},
+		{"a user's fines are those of the loans", `
+			SELECT u.id FROM users u WHERE u.total_fines <> (SELECT COALESCE(SUM(l.fine), 0) FROM loans l WHERE l.user_id = u.id)`},
+		{"an open loan has no fine yet", `SELECT l.id FROM loans l WHERE l.returned_on IS NULL AND l.fine <> 0`},
+		{"a loan comes back when it was out", `SELECT l.id FROM loans l WHERE l.returned_on < l.borrowed_on`},
+		{"a book that is lent is not deleted", `
+			SELECT b.id FROM books b JOIN loans l ON l.book_id = b.id WHERE b.deleted_at IS NOT NULL AND l.returned_on IS NULL`},
+		{"a user with a loan is not deleted", `
+			SELECT u.id FROM users u JOIN loans l ON l.user_id = u.id WHERE u.deleted_at IS NOT NULL AND l.returned_on IS NULL`},
+		{"what is deleted keeps no name and no number", `
+			SELECT u.id FROM users u WHERE u.deleted_at IS NOT NULL AND (u.name <> '' OR u.email IS NOT NULL OR u.card_number IS NOT NULL)
+			UNION ALL SELECT b.id FROM books b WHERE b.deleted_at IS NOT NULL AND (b.barcode IS NOT NULL OR b.isbn IS NOT NULL)`},
+	} {
+		Broken(t, pool, rule.name, rule.broken)
+	}
+	Broken(t, pool, "no user has more out than the limit", `
+		SELECT l.user_id FROM loans l WHERE l.returned_on IS NULL GROUP BY l.user_id HAVING COUNT(*) > ?`, p.BorrowLimit)
+	checkFines(t, pool, p)
+}
+
+// Broken fails the test if the query, which asks for ids that break the rule, finds any.
+func Broken(t testing.TB, pool *sql.DB, rule, query string, args ...any) {
+	t.Helper()
+	rows, err := pool.Query(query, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", rule, err)
+	}
+	defer rows.Close()
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if len(ids) > 0 {
+		t.Errorf("broken: %s: %v", rule, ids[:min(len(ids), 20)])
+	}
+}
+
+// checkFines reckons in Go, since the engines' arithmetic of dates differs.
+func checkFines(t testing.TB, pool *sql.DB, p library.Policy) {
+	t.Helper()
+	rows, err := pool.Query(`SELECT id, borrowed_on, due_on, returned_on, fine FROM loans`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, fine int64
+		var borrowed, due library.Date
+		var returned *library.Date
+		if err := rows.Scan(&id, &borrowed, &due, &returned, &fine); err != nil {
+			t.Fatal(err)
+		}
+		if want := p.DueOn(borrowed); due != want {
+			t.Errorf("broken: loan %d from %s is due on %s, want %s", id, borrowed, due, want)
+		}
+		if returned != nil && fine != p.Fine(due, *returned) {
+			t.Errorf("broken: loan %d, due on %s and back on %s, was fined %d, want %d", id, due, *returned, fine, p.Fine(due, *returned))
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
