@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"strconv"
@@ -19,14 +18,15 @@ import (
 
 // answer turns what the server wrote into the answer that the event's door takes. core's answer writers make it.
 func (e *event) answer(written []byte) (any, error) {
-	r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(written)), &http.Request{Method: e.HTTPMethod})
+	r, err := http.ReadResponse(bufio.NewReaderSize(bytes.NewReader(written), 1<<10), &http.Request{Method: e.HTTPMethod})
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	body, err := io.ReadAll(r.Body) // none for HEAD, 204 and 304 (defect 12)
-	if err != nil {
+	b := bytes.NewBuffer(make([]byte, 0, len(written)+bytes.MinRead))
+	if _, err := b.ReadFrom(r.Body); err != nil { // nothing for HEAD, 204 and 304 (defect 12)
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
+	body := b.Bytes()
 	tidy(r, len(body))
 
 	switch e.door {
@@ -141,8 +141,12 @@ func caseVariant(name string, n int) string {
 	return string(b)
 }
 
-// maxAnswer is what Lambda takes for an answer, as encoded: 6 MiB.
-const maxAnswer = 6 << 20
+const (
+	// maxAnswer is what Lambda takes for an answer, as encoded, in bytes.
+	maxAnswer = 6 << 20
+	// keepAnswer is how much of one is kept, encoding only ever adding to it.
+	keepAnswer = 2 * maxAnswer
+)
 
 // marshal encodes an answer. HTML's own characters stay as they are: as \u003c each would take six bytes of the limit.
 func marshal(answer any) ([]byte, error) {

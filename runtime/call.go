@@ -23,6 +23,8 @@ type call struct {
 	context context.Context
 	// refusal, where not nil, is the answer: the request does not get to the app's handlers.
 	refusal error
+	// spilled counts what was written and not kept, of an answer far beyond what Lambda takes.
+	spilled int
 	// abandoned is set when nobody waits for the answer any more.
 	abandoned atomic.Bool
 }
@@ -37,7 +39,7 @@ func (c *call) release() {
 	}
 	c.in.Reset()
 	c.out.Reset()
-	c.client, c.context, c.refusal = nil, nil, nil
+	c.client, c.context, c.refusal, c.spilled = nil, nil, nil, 0
 	calls.Put(c)
 }
 
@@ -54,6 +56,10 @@ func (c *call) Read(p []byte) (int, error) { return c.in.Read(p) }
 func (c *call) Write(p []byte) (int, error) {
 	if c.abandoned.Load() {
 		return 0, os.ErrDeadlineExceeded // ends an answer that is streamed without an end
+	}
+	if c.out.Len()+len(p) > keepAnswer {
+		c.spilled += len(p) // counted for the log; kept, it could fill the function's memory
+		return len(p), nil
 	}
 	return c.out.Write(p)
 }

@@ -28,8 +28,8 @@ const (
 )
 
 var (
-	errTimeout = fiber.NewError(fiber.StatusGatewayTimeout, "The request was not answered in time.")
-	errTooLong = fiber.NewError(fiber.StatusInternalServerError, "The answer is larger than can be delivered. Ask for less of it.")
+	errTimeout  = fiber.NewError(fiber.StatusGatewayTimeout, "The request was not answered in time.")
+	errTooLarge = fiber.NewError(fiber.StatusInternalServerError, "The answer is larger than can be delivered. Ask for less of it.")
 )
 
 // runLambda serves app to Lambda's Runtime API until ctx ends. Where that API fails, aws-lambda-go ends the process,
@@ -112,13 +112,18 @@ func (g *gateway) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	}
 	encoded, err := marshal(answer)
 	if err == nil && len(encoded) > maxAnswer {
-		// Defect 14: Lambda would refuse it, and the client would get a 5xx that nothing explains.
-		g.log.ErrorContext(ctx, "answer too large for lambda", "path", e.Path, "bytes", bodySize(answer), "encoded_bytes", len(encoded), "limit", maxAnswer, "request_id", requestID(ctx))
-		if answer, err = g.refuse(i, e, errTooLong); err == nil {
+		if answer, err = g.tooLarge(i, e, bodySize(answer), len(encoded)); err == nil {
 			encoded, err = marshal(answer)
 		}
 	}
 	return encoded, err
+}
+
+// tooLarge stands in for an answer that Lambda would refuse, so that the client would get a 5xx which nothing explains
+// (defect 14). Sizes are in bytes; beyond keepAnswer both are of what the server wrote.
+func (g *gateway) tooLarge(i *invocation, e *event, size, encoded int) (any, error) {
+	g.log.ErrorContext(i, "answer too large for lambda", "path", e.Path, "bytes", size, "encoded_bytes", encoded, "limit", maxAnswer, "request_id", requestID(i))
+	return g.refuse(i, e, errTooLarge)
 }
 
 // serve has the app answer e before Lambda's deadline.
@@ -155,6 +160,10 @@ func (g *gateway) serve(i *invocation, e *event) (any, error) {
 		g.log.ErrorContext(ctx, "no answer before lambda's deadline", "path", e.Path, "request_id", requestID(ctx))
 		return g.refuse(&invocation{Context: ctx, event: i.event}, e, errTimeout)
 	}
+	i = &invocation{Context: ctx, event: i.event} // without the deadline, which may be past
+	if err == nil && c.spilled > 0 {
+		return g.tooLarge(i, e, c.out.Len()+c.spilled, c.out.Len()+c.spilled)
+	}
 	if err == nil {
 		var answer any
 		if answer, err = e.answer(c.out.Bytes()); err == nil {
@@ -163,7 +172,7 @@ func (g *gateway) serve(i *invocation, e *event) (any, error) {
 		}
 	}
 	g.log.ErrorContext(ctx, "no whole answer", "path", e.Path, "error", err.Error(), "request_id", requestID(ctx))
-	return g.refuse(&invocation{Context: ctx, event: i.event}, e, fiber.ErrInternalServerError)
+	return g.refuse(i, e, fiber.ErrInternalServerError)
 }
 
 // refuse answers e with err, in the app's own form for errors.
