@@ -91,6 +91,9 @@ func parseValue(dec *json.Decoder, depth int) (any, error) {
 				return nil, err
 			}
 			key := k.(string)
+			if depth == 0 && strings.ContainsAny(key, ".[") { // no field of ours has them, and huma would name its neighbours wrongly
+				return nil, fmt.Errorf("must not have a field %q", clip(key))
+			}
 			if _, ok := object[key]; ok {
 				return nil, fmt.Errorf("must not name %q twice", clip(key))
 			}

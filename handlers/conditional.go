@@ -14,7 +14,8 @@ import (
 func conditional(c *fiber.Ctx) error {
 	err := c.Next()
 	h := &c.Response().Header
-	if err != nil || c.Method() != fiber.MethodGet || c.Response().StatusCode() != http.StatusOK || string(h.Peek("Cache-Control")) == "no-store" {
+	if err != nil || c.Method() != fiber.MethodGet || c.Response().StatusCode() != http.StatusOK ||
+		string(h.Peek("Cache-Control")) == "no-store" || c.Response().IsBodyStream() {
 		return err
 	}
 	if len(h.Peek("Cache-Control")) == 0 {

@@ -63,11 +63,16 @@ func (e *edge) serve(ctx *fasthttp.RequestCtx, answer func()) {
 	if s := ctx.Response.StatusCode(); s == fiber.StatusNoContent || s == fiber.StatusNotModified {
 		ctx.Response.ResetBody() // Fiber puts the status text there, which Lambda would send
 	}
-	size := len(ctx.Response.Body())
+	size := 0 // of a streamed body, which is written later, it stays so
+	if !ctx.Response.IsBodyStream() {
+		size = len(ctx.Response.Body())
+	}
 	if method == fiber.MethodHead {
 		ctx.Response.ResetBody()
 		ctx.Response.SkipBody = true
-		ctx.Response.Header.SetContentLength(size)
+		if size > 0 {
+			ctx.Response.Header.SetContentLength(size)
+		}
 		size = 0
 	}
 

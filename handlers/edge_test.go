@@ -134,6 +134,20 @@ func TestImmutable(t *testing.T) {
 	}
 }
 
+// TestStream: what is streamed is not gathered in memory for an ETag or the access line.
+func TestStream(t *testing.T) {
+	app := newApp(broken{})
+	app.Add("GET", "/stream", func(c *fiber.Ctx) error {
+		c.Context().SetBodyStreamWriter(func(w *bufio.Writer) { io.WriteString(w, "streamed") })
+		return nil
+	})
+	app.Handler()
+	if a := call(t, app, "GET", "/stream", "").want(200); a.body != "streamed" || a.header.Get("ETag") != "" || a.header.Get("Content-Length") != "" {
+		t.Errorf("got %q with %v", a.body, a.header)
+	}
+	call(t, app, "HEAD", "/stream", "").want(200)
+}
+
 // TestWithoutConnection is how Lambda calls: there is no net.Conn, whose read deadline huma would set.
 func TestWithoutConnection(t *testing.T) {
 	app := newApp(dbtest.SQLite(t).Open(t))

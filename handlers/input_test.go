@@ -56,6 +56,7 @@ func TestBadInput(t *testing.T) {
 			{"nothing in a user", "POST", "/users/", `{}`, 422, invalid, "body.name"},
 			{"unknown field", "POST", "/books/", `{"title":"T","author":"A","colour":"red"}`, 422, invalid, "body.colour"},
 			{"unknown field in a patch", "PATCH", "/books/1", `{"colour":"red"}`, 422, invalid, "body.colour"},
+			{"unknown field with a dot", "PATCH", "/books/1", `{"a.b":1,"c":2}`, 400, malformed, "body"},
 			{"other case", "POST", "/books/", `{"Title":"T","author":"A"}`, 422, invalid, "body.Title body.title"},
 			{"number for text", "POST", "/books/", title(`1`), 422, invalid, "body.title"},
 			{"bool for text", "POST", "/books/", title(`true`), 422, invalid, "body.title"},
