@@ -280,11 +280,7 @@ func (a *api) handleError(c *fiber.Ctx, err error) error {
 	p := problemOf(err)
 	if p.Status == http.StatusMethodNotAllowed {
 		// Fiber has listed the methods that the path is routed for; the edge answers HEAD, and this OPTIONS.
-		allow := string(c.Response().Header.Peek("Allow"))
-		if strings.Contains(allow, "GET") {
-			allow = strings.Replace(allow, "GET", "GET, HEAD", 1)
-		}
-		c.Set("Allow", allow+", OPTIONS")
+		c.Set("Allow", strings.Replace(string(c.Response().Header.Peek("Allow")), "GET", "GET, HEAD", 1)+", OPTIONS")
 		if c.Method() == http.MethodOptions {
 			return c.SendStatus(http.StatusNoContent)
 		}
