@@ -74,9 +74,9 @@ func (s *Store) CreateBook(ctx context.Context, b library.Book) (library.Book, e
 			}
 		}
 		b.ID, err = t.insertBook(ctx, b)
-		return err
+		return t.bookTaken(ctx, b, err)
 	})
-	return b, s.bookTaken(ctx, b, err)
+	return b, err
 }
 
 func (t *tx) insertBook(ctx context.Context, b library.Book) (int64, error) {
@@ -112,13 +112,13 @@ func (s *Store) UpdateBook(ctx context.Context, id int64, change func(*library.B
 			return err
 		}
 		b.ID, b.CopiesAvailable = id, old.CopiesAvailable+b.Copies-old.Copies
-		if err := t.updateBook(ctx, b); err != nil {
+		if err := t.bookTaken(ctx, b, t.updateBook(ctx, b)); err != nil {
 			return err
 		}
 		b, err = findBook(ctx, t, id, "")
 		return err
 	})
-	return b, s.bookTaken(ctx, b, err)
+	return b, err
 }
 
 // updateBook stores b; the guard keeps the copies from falling below what is out.
@@ -135,11 +135,11 @@ func (t *tx) updateBook(ctx context.Context, b library.Book) error {
 }
 
 // bookTaken names the unique field that a refused write met. MySQL names the key in a message only, so it is asked for.
-func (s *Store) bookTaken(ctx context.Context, b library.Book, err error) error {
+func (t *tx) bookTaken(ctx context.Context, b library.Book, err error) error {
 	if err == nil || faultOf(err) != refused {
 		return err
 	}
-	return s.taken(ctx, err, []unique{
+	return t.taken(ctx, []unique{
 		{`SELECT id FROM books WHERE barcode = ?`, b.Barcode, b.ID, "barcode", library.CodeBarcodeTaken, "Another book has this barcode."},
 		{`SELECT id FROM books WHERE isbn = ?`, b.ISBN, b.ID, "isbn", library.CodeISBNTaken, "Another book has this ISBN."},
 	})
@@ -152,14 +152,15 @@ type unique struct {
 	field, code, message string
 }
 
-func (s *Store) taken(ctx context.Context, cause error, fields []unique) error {
+// taken asks in the same transaction: with one connection in the pool, as on Lambda, there is no other.
+func (t *tx) taken(ctx context.Context, fields []unique) error {
 	var refusal *library.Error
 	for _, f := range fields {
 		if f.value == "" {
 			continue
 		}
 		var id int64
-		err := s.read(ctx, func() error { return s.db.QueryRowContext(ctx, f.query, f.value).Scan(&id) })
+		err := t.QueryRowContext(ctx, f.query, f.value).Scan(&id)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && id == f.own {
 			continue
 		}
@@ -171,9 +172,8 @@ func (s *Store) taken(ctx context.Context, cause error, fields []unique) error {
 		}
 		refusal.Fields = append(refusal.Fields, library.FieldError{Field: f.field, Message: "is taken"})
 	}
-	if refusal == nil { // it was taken, and is free again by now
-		return &library.Error{Kind: library.Unavailable, Code: library.CodeUnavailable, Cause: cause,
-			Message: "Somebody else was changing the same at this moment; nothing was changed. Try again."}
+	if refusal == nil {
+		return errFreeAgain
 	}
 	return refusal
 }

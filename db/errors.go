@@ -30,8 +30,14 @@ const (
 	away
 )
 
+// errFreeAgain: somebody else had a unique value when it was written, and no longer when it was asked who.
+var errFreeAgain = errors.New("somebody else is changing the same")
+
 // faultOf tells the drivers' errors apart, by number. The only place that does.
 func faultOf(err error) fault {
+	if errors.Is(err, errFreeAgain) {
+		return again
+	}
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		switch e.Number {
 		case 1062, 1586: // duplicate entry

@@ -76,6 +76,10 @@ func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committ
 		t.Rollback()
 		return false, err
 	}
+	if err := ctx.Err(); err != nil { // before COMMIT is sent, so nothing is in doubt
+		t.Rollback()
+		return false, err
+	}
 	// COMMIT heeds no context. The caller's deadline does not wait for it; what comes of it then is not known.
 	done := make(chan error, 1)
 	go func(tx *sql.Tx) { done <- tx.Commit() }(t.Tx)

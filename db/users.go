@@ -104,9 +104,9 @@ func (s *Store) CreateUser(ctx context.Context, u library.User) (library.User, e
 			}
 		}
 		u.ID, err = t.insertUser(ctx, u)
-		return err
+		return t.userTaken(ctx, u, err)
 	})
-	return u, s.userTaken(ctx, u, err)
+	return u, err
 }
 
 func (t *tx) insertUser(ctx context.Context, u library.User) (int64, error) {
@@ -128,13 +128,13 @@ func (s *Store) UpdateUser(ctx context.Context, id int64, change func(*library.U
 			return err
 		}
 		u.ID = id
-		if err := t.updateUser(ctx, u); err != nil {
+		if err := t.userTaken(ctx, u, t.updateUser(ctx, u)); err != nil {
 			return err
 		}
 		u, err = findWholeUser(ctx, t, id)
 		return err
 	})
-	return u, s.userTaken(ctx, u, err)
+	return u, err
 }
 
 func (t *tx) updateUser(ctx context.Context, u library.User) error {
@@ -144,11 +144,11 @@ func (t *tx) updateUser(ctx context.Context, u library.User) error {
 }
 
 // userTaken names the unique field that a refused write met.
-func (s *Store) userTaken(ctx context.Context, u library.User, err error) error {
+func (t *tx) userTaken(ctx context.Context, u library.User, err error) error {
 	if err == nil || faultOf(err) != refused {
 		return err
 	}
-	return s.taken(ctx, err, []unique{
+	return t.taken(ctx, []unique{
 		{`SELECT id FROM users WHERE email_key = LOWER(?)`, u.Email, u.ID, "email", library.CodeEmailTaken, "Another user has this email address."},
 		{`SELECT id FROM users WHERE card_number = ?`, u.CardNumber, u.ID, "card_number", library.CodeCardNumberTaken, "Another user has this card number."},
 	})
