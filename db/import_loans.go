@@ -63,9 +63,13 @@ type loan struct {
 	new, closing       bool
 }
 
-// end is the day from which the copy is back; never, for an open loan.
+// out reports whether the book is out as far as the file has told it: a second run of a file judges each row by what came
+// before it, as the first run did, and not by the day of return that a later row is going to name.
+func (l *loan) out() bool { return l.returned == nil || l.claim == claimedOpen }
+
+// end is the day from which the copy is back; never, while it is out.
 func (l *loan) end() library.Date {
-	if l.returned == nil {
+	if l.out() {
 		return math.MaxInt32
 	}
 	return *l.returned
@@ -82,7 +86,7 @@ type loanBatch struct {
 
 type borrower struct {
 	id              int64
-	open            int   // open loans now
+	open            int   // books that are out as far as the file has told it
 	opened, charged int64 // what the batch adds
 }
 
@@ -150,10 +154,25 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []librar
 			return err
 		}
 	}
-	if len(bookIDs) == 0 {
+	if len(userIDs) == 0 || len(bookIDs) == 0 {
 		return nil
 	}
-	_, err := collect(ctx, b.t, func(scan func(...any) error) (k *lentBook, err error) {
+	byID := map[int64]*borrower{}
+	for _, u := range b.users {
+		byID[u.id] = u
+	}
+	_, err := collect(ctx, b.t, func(scan func(...any) error) (user int64, err error) {
+		if err = scan(&user); err == nil && byID[user] != nil {
+			byID[user].open++
+		}
+		return user, err
+	}, `
+		SELECT l.user_id FROM loans l JOIN imported_loans i ON i.run = ? AND i.loan_id = l.id
+		WHERE l.user_id IN (`+marks(len(userIDs))+`) AND l.returned_on IS NOT NULL AND i.closed = ?`, slices.Concat([]any{run.ID}, userIDs, []any{false}))
+	if err != nil {
+		return err
+	}
+	_, err = collect(ctx, b.t, func(scan func(...any) error) (k *lentBook, err error) {
 		var barcode string
 		k = &lentBook{}
 		if err = scan(&k.id, &barcode, &k.copies); err == nil {
@@ -193,8 +212,8 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []librar
 	}, `
 		SELECT l.id, l.book_id, l.user_id, l.borrowed_on, l.due_on, l.returned_on, i.closed
 		FROM loans l LEFT JOIN imported_loans i ON i.run = ? AND i.loan_id = l.id
-		WHERE l.book_id IN (`+marks(len(bookIDs))+`) AND (l.returned_on IS NULL OR l.returned_on >= ?) AND l.borrowed_on <= ?
-		ORDER BY l.id`, slices.Concat([]any{run.ID}, bookIDs, []any{first, last}))
+		WHERE l.book_id IN (`+marks(len(bookIDs))+`) AND (l.returned_on IS NULL OR l.returned_on >= ? OR i.closed = ?) AND l.borrowed_on <= ?
+		ORDER BY l.id`, slices.Concat([]any{run.ID}, bookIDs, []any{first, false, last}))
 	return err
 }
 
@@ -225,29 +244,39 @@ func (b *loanBatch) judge(row library.LoanRecord) (library.Outcome, error) {
 	return b.judgeClosed(row, user, book)
 }
 
-// judgeClosed: the same loan, else an open one that the row closes, else a new one.
+// judgeClosed: the loan that the file has opened before, else the same loan, else an open one that the row closes, else a new one.
 func (b *loanBatch) judgeClosed(row library.LoanRecord, user *borrower, book *lentBook) (library.Outcome, error) {
-	var open *loan
+	var found *loan
+	best := 0
 	for _, l := range book.loans {
-		if l.userID != user.id || l.borrowed != row.BorrowedOn || l.claim == claimedClosed {
+		if l.userID != user.id || l.borrowed != row.BorrowedOn || l.claim == claimedClosed || l.returned != nil && *l.returned != *row.ReturnedOn {
 			continue
 		}
-		if l.returned == nil {
-			open = l
-		} else if *l.returned == *row.ReturnedOn {
-			b.claim(l, claimedClosed)
-			return library.Unchanged, nil
+		rank := 1
+		if l.returned != nil {
+			rank = 2
+		}
+		if l.claim == claimedOpen {
+			rank = 3
+		}
+		if rank > best {
+			found, best = l, rank
 		}
 	}
 	policy := b.t.s.policy
-	if open != nil {
-		open.returned, open.closing = row.ReturnedOn, true
-		open.fine = policy.Fine(open.due, *row.ReturnedOn)
-		user.open--
+	if found != nil {
+		if found.out() {
+			user.open--
+		}
+		b.claim(found, claimedClosed)
+		if found.returned != nil {
+			return library.Unchanged, nil
+		}
+		found.returned, found.closing = row.ReturnedOn, true
+		found.fine = policy.Fine(found.due, *row.ReturnedOn)
 		user.opened--
-		user.charged += open.fine
+		user.charged += found.fine
 		book.opened--
-		b.claim(open, claimedClosed)
 		return library.Updated, nil
 	}
 	if !book.free(row) {
@@ -264,26 +293,31 @@ func (b *loanBatch) judgeClosed(row library.LoanRecord, user *borrower, book *le
 
 // judgeOpen: the same loan, even where it has come back since, else a new one by the rules of lending.
 func (b *loanBatch) judgeOpen(row library.LoanRecord, user *borrower, book *lentBook) (library.Outcome, error) {
-	var back *loan
+	// Of loans of that day one that came back is meant first: had this row opened the one that is open, no row could have
+	// opened the one that came back.
+	var same *loan
+	out := false
 	for _, l := range book.loans {
 		if l.userID != user.id {
 			continue
 		}
-		switch {
-		case l.borrowed == row.BorrowedOn && l.claim == claimedOpen:
+		if l.claim == claimedOpen {
 			return library.Refused, errAlreadyBorrowed
-		case l.borrowed == row.BorrowedOn && l.returned == nil:
-			b.claim(l, claimedOpen)
-			return library.Unchanged, nil
-		case l.returned == nil:
-			return library.Refused, errAlreadyBorrowed
-		case l.borrowed == row.BorrowedOn && l.claim == unclaimed && back == nil:
-			back = l
+		}
+		out = out || l.out()
+		if l.borrowed == row.BorrowedOn && l.claim == unclaimed && (same == nil || same.returned == nil && l.returned != nil) {
+			same = l
 		}
 	}
-	if back != nil {
-		b.claim(back, claimedOpen)
+	if same != nil {
+		if same.returned != nil {
+			user.open++
+		}
+		b.claim(same, claimedOpen)
 		return library.Unchanged, nil
+	}
+	if out {
+		return library.Refused, errAlreadyBorrowed
 	}
 	if user.open >= b.t.s.policy.BorrowLimit {
 		return library.Refused, errBorrowLimit

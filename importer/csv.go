@@ -23,6 +23,7 @@ type table struct {
 	read *counter
 	at   map[string]int
 	n    int
+	line int // on which the last row began
 }
 
 // cells are one row.
@@ -68,7 +69,7 @@ func (t *table) open(r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("the header cannot be read: %w", err)
 	}
-	t.at, t.n = map[string]int{}, len(names)
+	t.at, t.n, t.line = map[string]int{}, len(names), 1
 	for i, name := range names {
 		name = strings.ToLower(strings.TrimSpace(name))
 		if !slices.Contains(t.columns, name) {
@@ -101,24 +102,20 @@ func (t *table) next() (cells, int, error) {
 	t.read.row = 0
 	fields, err := t.csv.Read()
 	if e, ok := errors.AsType[*csv.ParseError](err); ok {
-		if errors.Is(e.Err, errTooLong) {
-			return cells{}, e.StartLine, &unreadable{errTooLong}
-		}
-		return cells{}, e.StartLine, fmt.Errorf("cannot be read as CSV: %w", e.Err)
+		t.line = e.StartLine
+		return cells{}, t.line, fmt.Errorf("cannot be read as CSV: %w", e.Err)
 	}
-	line := 0
-	if err == nil {
-		line, _ = t.csv.FieldPos(0)
+	if err == io.EOF {
+		return cells{}, t.line, err
 	}
-	switch {
-	case err == io.EOF:
-		return cells{}, line, err
-	case err != nil:
-		return cells{}, line, &unreadable{err}
-	case len(fields) != t.n:
-		return cells{}, line, fmt.Errorf("has %d cells where the header has %d", len(fields), t.n)
+	if err != nil {
+		return cells{}, t.line, &unreadable{err}
 	}
-	return cells{t.at, fields}, line, nil
+	t.line, _ = t.csv.FieldPos(0)
+	if len(fields) != t.n {
+		return cells{}, t.line, fmt.Errorf("has %d cells where the header has %d", len(fields), t.n)
+	}
+	return cells{t.at, fields}, t.line, nil
 }
 
 var errTooLong = fmt.Errorf("the row is longer than %d bytes: perhaps a quote that is never closed", maxRow)

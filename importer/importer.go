@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,21 +109,25 @@ func run[T any](ctx context.Context, m *Import, file string, r io.Reader, t *tab
 
 	var batch []T
 	var lines []int
+	refused := map[int]error{} // by line: rows of this batch that cannot be read, or that the store refuses
 	flush := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
-		results, err := store(ctx, batch)
-		if err != nil {
-			return fmt.Errorf("%s: line %d and on: %w; what went in before stays, and the file can be imported again as it is", file, lines[0], err)
-		}
-		s.count(results)
-		for i, r := range results {
-			if r.Err != nil {
-				say(lines[i], "%s", reason(r.Err))
+		if len(batch) > 0 {
+			results, err := store(ctx, batch)
+			if err != nil {
+				return fmt.Errorf("%s: line %d and on: %w; what went in before stays, and the file can be imported again as it is", file, lines[0], err)
+			}
+			s.count(results)
+			for i, r := range results {
+				if r.Err != nil {
+					refused[lines[i]] = r.Err
+				}
 			}
 		}
+		for _, line := range slices.Sorted(maps.Keys(refused)) {
+			say(line, "%s", reason(refused[line]))
+		}
 		batch, lines = batch[:0], lines[:0]
+		clear(refused)
 		if m.Progress != nil {
 			m.Progress(file, t.read.total, s.Rows())
 		}
@@ -137,15 +143,15 @@ func run[T any](ctx context.Context, m *Import, file string, r io.Reader, t *tab
 			parsed, err = parse(row)
 		}
 		if fatal, ok := errors.AsType[*unreadable](err); ok {
-			return s, errors.Join(flush(), fmt.Errorf("%s: line %d: %w", file, line, fatal.error))
+			return s, errors.Join(flush(), fmt.Errorf("%s: after line %d: %w", file, line, fatal.error))
 		}
 		if err != nil {
 			s.Refused++
-			say(line, "%s", reason(err))
-			continue
+			refused[line] = err
+		} else {
+			batch, lines = append(batch, parsed), append(lines, line)
 		}
-		batch, lines = append(batch, parsed), append(lines, line)
-		if len(batch) == batchSize {
+		if len(batch)+len(refused) >= batchSize {
 			if err := flush(); err != nil {
 				return s, err
 			}

@@ -7,7 +7,8 @@ import (
 	"library-management/library"
 )
 
-// bookRow is what a row writes into a book: the columns that the file has. An empty cell clears what may be unknown.
+// bookRow is what a row writes into a book: the columns that the file has. An empty cell says nothing, so what is known
+// stays; only a title, an author or a name has to be there.
 func bookRow(c cells) (func(*library.Book), error) {
 	var wrong []library.FieldError
 	number := func(column string) *int {
@@ -23,13 +24,9 @@ func bookRow(c cells) (func(*library.Book), error) {
 	}
 	year, copies := number("published_year"), number("copies")
 	row := func(b *library.Book) {
-		for column, field := range map[string]*string{"barcode": &b.Barcode, "isbn": &b.ISBN, "title": &b.Title, "author": &b.Author,
-			"language": &b.Language, "category": &b.Category} {
-			if s, ok := c.get(column); ok {
-				*field = s
-			}
-		}
-		if _, ok := c.get("published_year"); ok {
+		c.write(map[string]*string{"barcode": &b.Barcode, "isbn": &b.ISBN, "title": &b.Title, "author": &b.Author,
+			"language": &b.Language, "category": &b.Category})
+		if year != nil {
 			b.PublishedYear = year
 		}
 		if copies != nil {
@@ -47,12 +44,17 @@ func bookRow(c cells) (func(*library.Book), error) {
 // userRow is what a row writes into a user.
 func userRow(c cells) (func(*library.User), error) {
 	return func(u *library.User) {
-		for column, field := range map[string]*string{"card_number": &u.CardNumber, "email": &u.Email, "name": &u.Name} {
-			if s, ok := c.get(column); ok {
-				*field = s
-			}
-		}
+		c.write(map[string]*string{"card_number": &u.CardNumber, "email": &u.Email, "name": &u.Name})
 	}, nil
+}
+
+// write fills the fields from the columns of the same names.
+func (c cells) write(fields map[string]*string) {
+	for column, field := range fields {
+		if s, ok := c.get(column); ok && (s != "" || column == "title" || column == "author" || column == "name") {
+			*field = s
+		}
+	}
 }
 
 func loanRow(c cells) (r library.LoanRecord, err error) {
