@@ -13,15 +13,22 @@ import (
 )
 
 const (
-	// lastCall is how long a stopping listener waits for handshakes that are under way: a few round trips.
-	lastCall = 100 * time.Millisecond
+	// lastCall is how long a stopping listener waits for handshakes that are under way: a few round trips. It is also
+	// the shortest drain: within it, a client in the middle of its work hears "Connection: close", so that no kept
+	// connection is closed under a request on its way. One that was silent for longer is closed as it is.
+	lastCall = 200 * time.Millisecond
+	// lastCallBound ends the wait where new connections cannot be refused, and each earns another lastCall.
+	lastCallBound = time.Second
 	// lingerTime and lingerBytes bound what is read, and thrown away, from a client whose request was refused.
 	lingerTime  = time.Second
 	lingerBytes = 64 << 20
 )
 
 // listener is a TCP listener that can stop without losing a connection.
-type listener struct{ *net.TCPListener }
+type listener struct {
+	*net.TCPListener
+	stopAt atomic.Pointer[time.Time] // when Accept gives up; nil before stop
+}
 
 // listen listens by IPv4 and by IPv6, whichever the address allows; Fiber's own Listen has "tcp4" for its default.
 func listen(ctx context.Context, address string) (*listener, error) {
@@ -31,7 +38,7 @@ func listen(ctx context.Context, address string) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	return &listener{ln.(*net.TCPListener)}, nil
+	return &listener{TCPListener: ln.(*net.TCPListener)}, nil
 }
 
 // stop makes Accept return what is ready, and io.EOF after it.
@@ -40,7 +47,9 @@ func listen(ctx context.Context, address string) (*listener, error) {
 // already carries. So first no new one is let in, and those that come through the handshake meanwhile are accepted.
 func (l *listener) stop() {
 	l.refuseNew()
-	l.SetDeadline(time.Now())
+	bound := time.Now().Add(lastCallBound)
+	l.stopAt.Store(&bound)
+	l.SetDeadline(time.Now()) // wakes Accept
 }
 
 // Close closes the listener; that it is closed already is no error, for both stop and fasthttp do it.
@@ -55,9 +64,9 @@ func (l *listener) Close() error {
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.AcceptTCP()
-		if errors.Is(err, os.ErrDeadlineExceeded) { // stop was called: a last look, which begins with what is ready
+		if bound := l.stopAt.Load(); errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(*bound) {
 			l.SetDeadline(time.Now().Add(lastCall))
-			c, err = l.AcceptTCP()
+			c, err = l.AcceptTCP() // which begins with those that are ready
 		}
 		switch {
 		case err == nil:

@@ -23,9 +23,6 @@ const (
 	idleTimeout = 75 * time.Second
 	// shutdownBound is what the slowest request allowed by the above takes: 5 s to come, 8 s to be served, 10 s to leave.
 	shutdownBound = 25 * time.Second
-	// farewell is the shortest drain. A client in the middle of its work hears "Connection: close" within it, so that
-	// no kept connection is closed under a request on its way; one that was silent for longer is closed as it is.
-	farewell = 250 * time.Millisecond
 )
 
 // runPort serves app on c.Addr until ctx ends. The stop loses no request, with or without a balancer:
@@ -59,7 +56,7 @@ func runPort(ctx context.Context, app *fiber.App, c Config, kill <-chan struct{}
 	c.OnDrain()
 	stopped := make(chan error, 1)
 	go func() {
-		time.Sleep(max(c.DrainDelay, farewell))
+		time.Sleep(c.DrainDelay)
 		ln.stop()
 		<-served
 		bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownBound)

@@ -122,7 +122,7 @@ func TestStopWaits(t *testing.T) {
 	app.Post("/quick", func(c *fiber.Ctx) error { return c.SendString("quick") })
 	ctx, cancel := context.WithCancel(context.Background())
 	ended, drains := make(chan error, 1), make(chan struct{}, 9)
-	address := serveUntil(t, ctx, cancel, app, runtime.Config{OnDrain: func() { drains <- struct{}{} }}, ended)
+	address := serveUntil(t, ctx, cancel, app, runtime.Config{DrainDelay: time.Second, OnDrain: func() { drains <- struct{}{} }}, ended)
 	dial := func() (net.Conn, *bufio.Reader) {
 		c, err := net.Dial("tcp", address)
 		if err != nil {
