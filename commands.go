@@ -199,6 +199,13 @@ func (f importFiles) run(ctx context.Context, s settings, stdin io.Reader, stdou
 	if f == (importFiles{}) || given > 1 {
 		return fmt.Errorf("name one file or more, and - for one of them at the most: %w", errUsage)
 	}
+	parts := []*importPart{{what: "books", name: f.books}, {what: "users", name: f.users}, {what: "loans", name: f.loans}}
+	for _, p := range parts { // before anything is changed
+		if err := p.open(stdin); err != nil {
+			return err
+		}
+		defer p.close()
+	}
 	store, err := db.Open(s.database(s.logger(stderr)))
 	if err != nil {
 		return err
@@ -211,27 +218,20 @@ func (f importFiles) run(ctx context.Context, s settings, stdin io.Reader, stdou
 	}
 	m := &importer.Import{Store: store, Refused: stderr}
 	refused := 0
-	for _, part := range []struct {
-		what, file string
-		run        func(context.Context, string, io.Reader) (importer.Summary, error)
-	}{{"books", f.books, m.Books}, {"users", f.users, m.Users}, {"loans", f.loans, m.Loans}} {
-		if part.file == "" {
+	for _, p := range parts {
+		if p.file == nil {
 			continue
-		}
-		r, size, err := openFile(part.file, stdin)
-		if err != nil {
-			return err
 		}
 		done := func() {}
 		if isTerminal(stderr) {
-			bar := &progressBar{w: stderr, size: size, start: time.Now()}
+			bar := &progressBar{w: stderr, size: p.size, start: time.Now()}
 			m.Progress, m.Refused, done = bar.show, bar, bar.clear
 		}
-		summary, err := part.run(ctx, part.file, r)
-		r.Close()
+		take := map[string]func(context.Context, string, io.Reader) (importer.Summary, error){"books": m.Books, "users": m.Users, "loans": m.Loans}[p.what]
+		summary, err := take(ctx, p.name, p.file)
 		done()
 		if summary.Rows() > 0 || err == nil {
-			fmt.Fprintf(stdout, "%s: %s\n", part.what, summary)
+			fmt.Fprintf(stdout, "%s: %s\n", p.what, summary)
 		}
 		if err != nil {
 			return err
@@ -244,21 +244,33 @@ func (f importFiles) run(ctx context.Context, s settings, stdin io.Reader, stdou
 	return nil
 }
 
-// openFile opens a file and tells its size; - is standard input, of which the size is not known.
-func openFile(name string, stdin io.Reader) (io.ReadCloser, int64, error) {
-	if name == "-" {
-		return io.NopCloser(stdin), 0, nil
+// importPart is one file of an import.
+type importPart struct {
+	what, name string
+	file       io.Reader // nil where none is named
+	size       int64     // 0 where it is not known
+	close      func()
+}
+
+// open opens the file that is named; - is standard input.
+func (p *importPart) open(stdin io.Reader) error {
+	p.close = func() {}
+	switch p.name {
+	case "":
+		return nil
+	case "-":
+		p.file = stdin
+		return nil
 	}
-	file, err := os.Open(name)
+	file, err := os.Open(p.name)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	info, err := file.Stat()
-	if err != nil {
-		file.Close()
-		return nil, 0, err
+	p.file, p.close = file, func() { file.Close() }
+	if info, err := file.Stat(); err == nil {
+		p.size = info.Size()
 	}
-	return file, info.Size(), nil
+	return nil
 }
 
 // progressBar shows how far an import is, in the last line of a terminal; other lines are written above it.

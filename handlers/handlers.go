@@ -54,7 +54,7 @@ func (c Config) Check() error {
 	for _, o := range c.CORSOrigins {
 		u, err := url.Parse(strings.Replace(o, "://*.", "://", 1))
 		if o != "*" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" || u.User != nil) {
-			return fmt.Errorf("CORS origin %q: want * or scheme://host[:port]", o)
+			return fmt.Errorf("CORS_ORIGINS: %.40q is not * or scheme://host[:port]", o)
 		}
 	}
 	_, err := networks(c.TrustedProxies)
@@ -67,7 +67,7 @@ func networks(list []string) (nets []netip.Prefix, err error) {
 		if err != nil {
 			a, aerr := netip.ParseAddr(s)
 			if aerr != nil {
-				return nil, fmt.Errorf("trusted proxy %q: want an IP address or a network such as 10.0.0.0/8", s)
+				return nil, fmt.Errorf("TRUSTED_PROXIES: %.40q is not an IP address or a network such as 10.0.0.0/8", s)
 			}
 			n = netip.PrefixFrom(a, a.BitLen())
 		}

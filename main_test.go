@@ -1,0 +1,388 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"library-management/internal/dbtest"
+	"library-management/library"
+)
+
+// TestMain is the program itself where LIBRARY_TEST_PROGRAM is set: tests start this binary as real processes.
+func TestMain(m *testing.M) {
+	if os.Getenv("LIBRARY_TEST_PROGRAM") != "" {
+		main()
+	}
+	dbtest.Main(m)
+}
+
+// run runs a subcommand in this process.
+func run(stdin string, args ...string) (status int, stdout, stderr string) {
+	var out, err bytes.Buffer
+	status = realMain(context.Background(), args, strings.NewReader(stdin), &out, &err)
+	return status, out.String(), err.String()
+}
+
+func TestSettings_bad(t *testing.T) {
+	const password = "pl4nted-pa55word"
+	for _, test := range []struct{ name, value, want string }{
+		{"PORT", "http", `PORT: "http" is not a number from 0 to 65535`},
+		{"PORT", "70000", `PORT: "70000" is not a number from 0 to 65535`},
+		{"BORROW_LIMIT", "0", "BORROW_LIMIT: must be from 1 to 1000000"},
+		{"BORROW_LIMIT", "two", `BORROW_LIMIT: "two" is not a whole number`},
+		{"LOAN_DAYS", "-1", "LOAN_DAYS: must be from 1 to 3650"},
+		{"FINE_PER_DAY", "0.5", `FINE_PER_DAY: "0.5" is not a whole number`},
+		{"TZ_NAME", "Mars/Base", `TZ_NAME: "Mars/Base" is not a time zone`},
+		{"DRAIN_DELAY", "3", `DRAIN_DELAY: "3" is not a duration such as 30s or 3m`},
+		{"DRAIN_DELAY", "-3s", "DRAIN_DELAY: must be from 0s to 10m0s"},
+		{"DB_CONN_MAX_LIFETIME", "100h", "DB_CONN_MAX_LIFETIME: must be from 0s to 24h0m0s"},
+		{"DB_MAX_OPEN_CONNS", "-5", "DB_MAX_OPEN_CONNS: must be from 0 to 10000"},
+		{"MIGRATE", "yes", "MIGRATE: must be auto or off"},
+		{"LOG_LEVEL", "loud", `LOG_LEVEL: "loud" is not a level`},
+		{"LOG_FORMAT", "xml", "LOG_FORMAT: must be json or text"},
+		{"CORS_ORIGINS", "example.org", "CORS_ORIGINS"},
+		{"TRUSTED_PROXIES", "10.0.0.0/99", "TRUSTED_PROXIES"},
+		{"DATABASE_URL", "postgres://u:" + password + "@h/n", "DATABASE_URL: must begin with mysql:// or sqlite://"},
+		{"DATABASE_URL", "mysql://u:" + password + "%zz@h/n", "DATABASE_URL: cannot be read"},
+		{"DATABASE_URL", "mysql://u:" + password + "@h:port/n", "DATABASE_URL: cannot be read"},
+		{"DATABASE_URL", "sqlite:///no/such/folder/library.db", `DATABASE_URL: there is no folder "/no/such/folder"`},
+		{"DB_PASSWORD", password, "DB_HOST: must be set as well where DB_PASSWORD is"},
+	} {
+		t.Run(test.name+"="+test.value, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			t.Setenv(test.name, test.value)
+			status, _, stderr := run("", "serve")
+			if status != 1 || !strings.HasPrefix(stderr, "library: "+test.want) || strings.Contains(stderr, password) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("got status %d, %q; want 1 and one line that begins with %q", status, stderr, test.want)
+			}
+		})
+	}
+}
+
+func TestSettings_empty_is_unset(t *testing.T) {
+	for _, v := range variables() {
+		t.Setenv(v.name, "")
+	}
+	s, err := readSettings()
+	if err != nil || s.Port != 8000 || s.BorrowLimit != 2 || s.address() != "0.0.0.0:8000" {
+		t.Errorf("got %+v, %v", s, err)
+	}
+}
+
+func TestSettings_do_not_print(t *testing.T) {
+	t.Setenv("DB_PASSWORD", "pl4nted")
+	t.Setenv("DB_HOST", "h")
+	s, err := readSettings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if printed := fmt.Sprintf("%v %+v %#v %s", s.DBPassword, s, s, s.DBPassword); strings.Contains(printed, "pl4nted") {
+		t.Errorf("the password prints: %s", printed)
+	}
+}
+
+// TestReadme_settings holds the README's table to the code.
+func TestReadme_settings(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range variables() {
+		standard := ""
+		if v.standard != "" {
+			standard = "`" + v.standard + "`"
+		}
+		if line := fmt.Sprintf("| `%s` | %s | %s |", v.name, standard, v.desc); !strings.Contains(string(text), line) {
+			t.Errorf("README.md lacks the line\n%s", line)
+		}
+	}
+	known := map[string]bool{}
+	for _, v := range variables() {
+		known[v.name] = true
+	}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|").FindAllStringSubmatch(string(text), -1) {
+		if !known[m[1]] {
+			t.Errorf("README.md has the setting %s, the program has not", m[1])
+		}
+	}
+}
+
+func TestCommands(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, test := range []struct {
+		args           []string
+		status         int
+		stdout, stderr string // parts
+	}{
+		{[]string{"help"}, 0, "BORROW_LIMIT", ""},
+		{[]string{"--help"}, 0, "library migrate up|status", ""},
+		{[]string{"import", "-h"}, 0, "--loans FILE", ""},
+		{[]string{"version"}, 0, version + "\n", ""},
+		{[]string{"openapi"}, 0, `"openapi": "3.1.0"`, ""},
+		{[]string{"openapi", "--yaml"}, 0, "openapi: 3.1.0", ""},
+		{[]string{"lend"}, 2, "", "there is no such subcommand"},
+		{[]string{"serve", "now"}, 2, "", `"now" is not understood`},
+		{[]string{"migrate"}, 2, "", "migrate is followed by up or status"},
+		{[]string{"migrate", "down"}, 2, "", "migrate is followed by up or status"},
+		{[]string{"import"}, 2, "", "name one file or more"},
+		{[]string{"import", "--books", "-", "--users", "-"}, 2, "", "- for one of them at the most"},
+		{[]string{"import", "--book", "x"}, 2, "", "-book"},
+		{[]string{"import", "--books", "no-such-file.csv"}, 1, "", "no-such-file.csv"},
+		{[]string{"migrate", "status"}, 0, "pending", ""},
+		{[]string{"migrate", "up"}, 0, "00001_books           applied ", ""},
+		{[]string{"migrate", "status"}, 0, "applied ", ""},
+	} {
+		status, stdout, stderr := run("", test.args...)
+		if status != test.status || !strings.Contains(stdout, test.stdout) || !strings.Contains(stderr, test.stderr) {
+			t.Errorf("library %s: got %d, %q, %q; want %d, %q, %q", strings.Join(test.args, " "), status, stdout, stderr, test.status, test.stdout, test.stderr)
+		}
+		if status == 2 && !strings.Contains(stderr, "library import") {
+			t.Errorf("library %s: does not say what there is: %q", strings.Join(test.args, " "), stderr)
+		}
+	}
+}
+
+func TestImport_standard_input(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("LOG_LEVEL", "error")
+	status, stdout, stderr := run("title,author\nDune,Frank Herbert\n,Nobody\n", "import", "--books", "-")
+	if want := "-:3: title must not be empty\nlibrary: some rows were refused; the rest went in\n"; status != 1 || stderr != want || !strings.HasPrefix(stdout, "books: 1 created, 0 updated, 0 unchanged, 1 refused in ") {
+		t.Errorf("got %d, %q, %q; want 1, %q", status, stdout, stderr, want)
+	}
+	t.Setenv("MIGRATE", "off")
+	t.Chdir(t.TempDir())
+	if status, _, stderr := run("title,author\nDune,Frank Herbert\n", "import", "--books", "-"); status != 1 || !strings.Contains(stderr, "cannot be reached") {
+		t.Errorf("without a schema, and not allowed to make it: got %d, %q", status, stderr)
+	}
+}
+
+// data is where real catalogues lie beside the project; see the README, Importing.
+const data = "../shared/data"
+
+func realData(t *testing.T, file string) string {
+	path, err := filepath.Abs(filepath.Join(data, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("the real catalogues do not lie beside the project: %v", err)
+	}
+	return path
+}
+
+// configure points the program's settings at a test's database.
+func configure(t *testing.T, d *dbtest.Database) (env []string) {
+	c := d.Config
+	for name, value := range map[string]string{"DATABASE_URL": c.URL, "DB_HOST": c.Host, "DB_PORT": c.Port, "DB_USER": c.User, "DB_PASSWORD": c.Password, "DB_NAME": c.Name, "LOG_LEVEL": "warn"} {
+		t.Setenv(name, value)
+		env = append(env, name+"="+value)
+	}
+	return env
+}
+
+func TestImport_sixteen_years_of_a_library(t *testing.T) {
+	books := realData(t, "shakespeare-and-company/books.csv")
+	users, loans := realData(t, "shakespeare-and-company/members.csv"), realData(t, "shakespeare-and-company/loans-1919-1935.csv")
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		configure(t, d)
+		for _, want := range []string{"created, 0 updated, 0 unchanged", "unchanged"} {
+			status, stdout, stderr := run("", "import", "--books", books, "--users", users, "--loans", loans)
+			for _, line := range []string{"books: %s6022 %s, 9 refused", "users: %s5306 %s, 1 refused", "loans: %s10484 %s, 16 refused"} {
+				zero := ""
+				if want == "unchanged" {
+					zero = "0 created, 0 updated, "
+				}
+				if line = fmt.Sprintf(line, zero, want); !strings.Contains(stdout, line) {
+					t.Errorf("stdout lacks %q:\n%s", line, stdout)
+				}
+			}
+			if refused := strings.Count(stderr, ".csv:"); status != 1 || refused != 26 {
+				t.Errorf("got status %d and %d refused lines, want 1 and 26", status, refused)
+			}
+			pool := d.SQL(t)
+			for query, want := range map[string]int{
+				`SELECT COUNT(*) FROM books`: 6022, `SELECT COUNT(*) FROM users`: 5306, `SELECT COUNT(*) FROM loans`: 10484,
+				`SELECT COUNT(*) FROM loans WHERE fine > 0`: 2713, `SELECT SUM(total_fines) FROM users`: 86789, `SELECT COUNT(*) FROM imported_loans`: 0,
+			} {
+				var got int
+				if err := pool.QueryRow(query).Scan(&got); err != nil || got != want {
+					t.Errorf("%s: got %d, %v, want %d", query, got, err, want)
+				}
+			}
+			dbtest.CheckRules(t, pool, library.DefaultPolicy)
+		}
+	})
+}
+
+func TestImport_ten_thousand_books(t *testing.T) {
+	books := realData(t, "goodbooks-10k.csv")
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		configure(t, d)
+		if status, stdout, stderr := run("", "import", "--books", books); status != 0 || !strings.Contains(stdout, "books: 10000 created, 0 updated, 0 unchanged, 0 refused") {
+			t.Errorf("got %d, %q, %q", status, stdout, stderr)
+		}
+	})
+}
+
+// process is the program, running.
+type process struct {
+	*exec.Cmd
+	url    string
+	output *bytes.Buffer
+	ended  chan struct{}
+}
+
+// start starts the program with settings, on a free port.
+func start(t *testing.T, env ...string) *process {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	_, port, _ := net.SplitHostPort(address)
+	p := &process{exec.Command(os.Args[0]), "http://" + address, &bytes.Buffer{}, make(chan struct{})}
+	p.Dir = t.TempDir()
+	p.Env = append(append(os.Environ(), "LIBRARY_TEST_PROGRAM=1", "PORT="+port, "HOST=127.0.0.1"), env...)
+	p.Stdout, p.Stderr = p.output, p.output
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		p.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		p.Process.Kill()
+		<-p.ended
+		if t.Failed() {
+			t.Logf("%s said:\n%s", p.url, p.output)
+		}
+	})
+	return p
+}
+
+// await asks until path answers with status.
+func (p *process) await(t *testing.T, path string, status int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		r, err := http.Get(p.url + path)
+		if err == nil {
+			r.Body.Close()
+			if r.StatusCode == status {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: got %v, %v, want %d within a minute", path, r, err, status)
+		}
+	}
+}
+
+func (p *process) post(t *testing.T, path, body string) (status int, answer map[string]any) {
+	t.Helper()
+	r, err := http.Post(p.url+path, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil || json.Unmarshal(text, &answer) != nil {
+		t.Fatalf("%s: %v, %s", path, err, text)
+	}
+	return r.StatusCode, answer
+}
+
+// stop sends SIGTERM and returns the exit status.
+func (p *process) stop(t *testing.T) int {
+	t.Helper()
+	p.Process.Signal(syscall.SIGTERM)
+	<-p.ended
+	return p.ProcessState.ExitCode()
+}
+
+func TestServe(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		env := configure(t, d)
+		p := start(t, append(env, "DRAIN_DELAY=100ms")...)
+		p.await(t, "/readyz", 200)
+		p.post(t, "/users/", `{"name":"Ada"}`)
+		p.post(t, "/books/", `{"title":"Dune","author":"Frank Herbert"}`)
+		if status, book := p.post(t, "/books/1/borrow/1", ""); status != 200 || book["borrowed_by_id"] != 1.0 {
+			t.Errorf("borrow: got %d, %v", status, book)
+		}
+		for name, value := range map[string]string{"PORT": p.url[strings.LastIndex(p.url, ":")+1:], "HOST": "127.0.0.1"} {
+			t.Setenv(name, value)
+		}
+		if status, _, stderr := run("", "healthcheck"); status != 0 {
+			t.Errorf("healthcheck: got %d, %s", status, stderr)
+		}
+		if status := p.stop(t); status != 0 {
+			t.Errorf("exit status: got %d, want 0", status)
+		}
+		if status, _, _ := run("", "healthcheck"); status != 1 {
+			t.Errorf("healthcheck of a stopped server: got %d, want 1", status)
+		}
+		if status, _, stderr := run("", "healthcheck", "x"); status != 2 {
+			t.Errorf("healthcheck x: got %d, %s", status, stderr)
+		}
+		again := start(t, env...)
+		again.await(t, "/readyz", 200)
+		if status, answer := again.post(t, "/books/1/borrow/1", ""); status != 409 || answer["code"] != library.CodeAlreadyBorrowed {
+			t.Errorf("borrow after a restart: got %d, %v; the loan should be there", status, answer)
+		}
+	})
+}
+
+// TestServe_before_its_database: the process lives without its database and serves when that comes.
+func TestServe_before_its_database(t *testing.T) {
+	server := dbtest.StartServer(t)
+	d := server.Database(t)
+	server.Kill()
+	p := start(t, configure(t, d)...)
+	p.await(t, "/livez", 200)
+	p.await(t, "/readyz", 503)
+	if status, answer := p.post(t, "/users/", `{"name":"Ada"}`); status != 503 || answer["code"] != library.CodeUnavailable {
+		t.Errorf("without a database: got %d, %v", status, answer)
+	}
+	server.Restart(t)
+	p.await(t, "/readyz", 200)
+	if status, answer := p.post(t, "/users/", `{"name":"Ada"}`); status != 201 {
+		t.Errorf("with the database: got %d, %v", status, answer)
+	}
+}
+
+// TestServe_eight_at_once: eight processes start together on an empty database, and all serve.
+func TestServe_eight_at_once(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		env := configure(t, d)
+		var all []*process
+		for range 8 {
+			all = append(all, start(t, env...))
+		}
+		for i, p := range all {
+			p.await(t, "/readyz", 200)
+			if status, answer := p.post(t, "/users/", fmt.Sprintf(`{"name":"User %d"}`, i)); status != 201 {
+				t.Errorf("process %d: got %d, %v", i, status, answer)
+			}
+		}
+		var steps, names int
+		if err := d.SQL(t).QueryRow(`SELECT COUNT(*), COUNT(DISTINCT version_id) FROM goose_db_version`).Scan(&steps, &names); err != nil || steps != names {
+			t.Errorf("migrations: got %d lines for %d steps, %v", steps, names, err)
+		}
+	})
+}
