@@ -68,10 +68,12 @@ func parseURL(s string) (target, error) {
 		if u.Fragment != "" {
 			return target{}, errors.New("DATABASE_URL: has a # in it; in the password it is written %23")
 		}
-		for name, values := range u.Query() {
-			if name != "charset" || values[0] != "utf8mb4" {
-				return target{}, fmt.Errorf("DATABASE_URL: the parameter %.40q is not known; TLS, time-outs and the pool have settings of their own", name)
-			}
+		if u.User.Username() == "" {
+			return target{}, errors.New("DATABASE_URL: the user: must not be empty; write mysql://user:password@host:3306/name")
+		}
+		// Not named in the error: behind a ? in the password, it would be the rest of the password.
+		if u.RawQuery != "" && u.RawQuery != "charset=utf8mb4" {
+			return target{}, errors.New("DATABASE_URL: takes no parameter but charset=utf8mb4; TLS, time-outs and the pool have settings of their own, and a ? in the password is written %3F")
 		}
 		password, _ := u.User.Password()
 		return mysqlAt(u.Hostname(), u.Port(), u.User.Username(), password, strings.TrimPrefix(u.Path, "/"), func(piece string) string { return "DATABASE_URL: the " + piece })

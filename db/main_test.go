@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	_ "time/tzdata"
 
 	"library-management/db"
 	"library-management/internal/dbtest"
@@ -16,9 +17,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childEnv) != "" {
-		child()
-		return
+	if os.Getenv("LIBRARY_CHILD") != "" {
+		os.Exit(child())
 	}
 	// Each check of a property writes to real databases, so there are fewer than the usual 100 unless the command line says.
 	flag.Set("rapid.checks", "20")
@@ -87,4 +87,13 @@ func (c *clock) now() time.Time { return time.Unix(c.unix.Load(), 0) }
 
 func at(c *clock, p library.Policy) func(*db.Config) {
 	return func(config *db.Config) { config.Now, config.Policy = c.now, p }
+}
+
+func zone(t testing.TB, name string) *time.Location {
+	t.Helper()
+	l, err := time.LoadLocation(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }

@@ -33,7 +33,7 @@ type Migration struct {
 // works while the others wait for it; on SQLite a step is taken once, and the others see that it is there.
 func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	var applied []Migration
-	err := s.withProvider(func(p *goose.Provider) error {
+	err := s.withProvider(ctx, func(p *goose.Provider) error {
 		for attempt := 1; ; attempt++ {
 			results, err := p.Up(ctx)
 			for _, r := range results {
@@ -57,7 +57,7 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 // Migrations lists the steps of the schema in order.
 func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	var list []Migration
-	err := s.withProvider(func(p *goose.Provider) error {
+	err := s.withProvider(ctx, func(p *goose.Provider) error {
 		status, err := p.Status(ctx)
 		for _, m := range status {
 			list = append(list, Migration{m.Source.Version, m.Source.Path, m.AppliedAt})
@@ -91,21 +91,32 @@ func (s *Store) Prepare(ctx context.Context, migrate bool) error {
 	}
 }
 
-func (s *Store) withProvider(fn func(*goose.Provider) error) error {
+func (s *Store) withProvider(ctx context.Context, fn func(*goose.Provider) error) error {
+	// The pool of migrations waits without end, so a server that hangs must be found out before.
+	if err := s.db.PingContext(ctx); err != nil {
+		return err
+	}
 	pool, err := s.dialect.migrationDB()
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
+	dialect := goose.DialectSQLite3
+	if s.dialect.name == "mysql" {
+		dialect = goose.DialectMySQL
+		// Not by goose's own WithSessionLocker: goose looks for its table, and makes it, before it takes that lock, so that
+		// eight instances that start at once fail now and then on a table that is half made.
+		unlock, err := lockMigrations(ctx, pool, s.dialect.database)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
 	files, err := fs.Sub(migrations, "migrations/"+s.dialect.name)
 	if err != nil {
 		return err
 	}
-	dialect, options := goose.DialectSQLite3, []goose.ProviderOption(nil)
-	if s.dialect.name == "mysql" {
-		dialect, options = goose.DialectMySQL, []goose.ProviderOption{goose.WithSessionLocker(newMigrationLock(s.dialect.database))}
-	}
-	p, err := goose.NewProvider(dialect, pool, files, options...)
+	p, err := goose.NewProvider(dialect, pool, files)
 	if err != nil {
 		return err
 	}
@@ -128,28 +139,28 @@ func (s *Store) schemaCurrent(ctx context.Context) error {
 	return nil
 }
 
-// migrationLock is a lock of the MySQL server, for as long as its connection lives. GET_LOCK's names are those of the
-// whole server, so the database's is part of it, hashed since 64 characters are all there is room for.
-type migrationLock string
-
-func newMigrationLock(database string) migrationLock {
+// lockMigrations takes a lock of the MySQL server, which lasts as long as its connection or until unlock. GET_LOCK's names
+// are those of the whole server, so the database's is part of it, hashed since 64 characters are all there is room for.
+// It is waited for two minutes, which is longer than the migrations of an empty database take in a queue of many.
+func lockMigrations(ctx context.Context, pool *sql.DB, database string) (unlock func(), err error) {
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
 	sum := sha256.Sum256([]byte(database))
-	return migrationLock(fmt.Sprintf("library-migrate-%x", sum[:16]))
-}
-
-// SessionLock waits for two minutes, which is longer than the migrations of an empty database take in a queue of many.
-func (l migrationLock) SessionLock(ctx context.Context, conn *sql.Conn) error {
-	var got sql.NullInt64
-	if err := conn.QueryRowContext(ctx, `SELECT GET_LOCK(?, 120)`, string(l)).Scan(&got); err != nil {
-		return err
+	name := fmt.Sprintf("library-migrate-%x", sum[:16])
+	var got sql.NullInt64 // NULL where the wait was broken off
+	err = conn.QueryRowContext(ctx, `SELECT GET_LOCK(?, 120)`, name).Scan(&got)
+	if err == nil && got.Int64 != 1 {
+		err = errors.New("another instance has been migrating for two minutes")
 	}
-	if got.Int64 != 1 {
-		return errors.New("another instance has been migrating for two minutes")
+	if err != nil {
+		conn.Close()
+		return nil, err
 	}
-	return nil
-}
-
-func (l migrationLock) SessionUnlock(ctx context.Context, conn *sql.Conn) error {
-	_, err := conn.ExecContext(ctx, `DO RELEASE_LOCK(?)`, string(l))
-	return err
+	return func() {
+		// Even where ctx has ended; should this fail, the lock ends with the pool's connection.
+		conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(?)`, name)
+		conn.Close()
+	}, nil
 }

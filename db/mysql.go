@@ -38,7 +38,8 @@ func (s *Store) openMySQL(c Config, t *mysqlTarget) error {
 	cfg.Logger = driverLog{s.log}
 
 	migration := cfg.Clone()
-	migration.ReadTimeout = 0 // a migration of a large table takes what it takes
+	migration.ReadTimeout = 0  // a migration of a large table takes what it takes
+	migration.ParseTime = true // goose scans its own times so
 
 	if c.SetSession {
 		cfg.Params = map[string]string{"innodb_lock_wait_timeout": lockWait}

@@ -1,0 +1,157 @@
+package db_test
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"testing"
+
+	"library-management/internal/dbtest"
+	"library-management/library"
+)
+
+// A large library: 20,000 books and users, 2,000 of them out, and one member of many years.
+var largeLibrary = []string{
+	`CREATE TABLE digits (d INT PRIMARY KEY)`,
+	`INSERT INTO digits VALUES (0),(1),(2),(3),(4),(5),(6),(7),(8),(9)`,
+	`CREATE TABLE numbers (n INT PRIMARY KEY)`,
+	`INSERT INTO numbers SELECT a.d + 10*b.d + 100*c.d + 1000*e.d + 10000*f.d + 1 FROM digits a, digits b, digits c, digits e, digits f WHERE f.d < 2`,
+	`INSERT INTO books (title, author, copies) SELECT n, 'Anon', 1 FROM numbers ORDER BY n`,
+	`INSERT INTO users (name) SELECT n FROM numbers ORDER BY n`,
+	`INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on) SELECT n, 1, '2021-01-01', '2021-01-15', '2021-01-10' FROM numbers`,
+	`INSERT INTO loans (book_id, user_id, borrowed_on, due_on) SELECT n, n, '2026-01-01', '2026-01-15' FROM numbers WHERE n % 10 = 0`,
+	`UPDATE books SET on_loan = 1 WHERE id % 10 = 0`,
+	`UPDATE users SET open_loans = 1 WHERE id % 10 = 0`,
+	`ANALYZE TABLE books, users, loans`,
+}
+
+// Page 200 costs the server what page 1 costs it, and neither what the library is large.
+func TestPagesCostTheSame(t *testing.T) {
+	d, proxy := dbtest.MySQL(t).Through(t)
+	s := d.Open(t)
+	pool := d.SQL(t)
+	for _, statement := range largeLibrary {
+		if _, err := pool.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	session, err := pool.Conn(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	const limit = 100
+	page := func(n int64) library.Page { return library.Page{After: (n - 1) * limit, Limit: limit} }
+	books := func(n int64) func() {
+		return func() {
+			if list, _, err := s.FindBooks(ctx, page(n)); err != nil || len(list) != limit || list[9].BorrowedByID == nil {
+				t.Fatalf("%d books, %v", len(list), err)
+			}
+		}
+	}
+	users := func(n int64) func() {
+		return func() {
+			if list, _, err := s.FindUsers(ctx, page(n)); err != nil || len(list) != limit || len(list[9].BorrowedBooks) != 1 {
+				t.Fatalf("%d users, %v", len(list), err)
+			}
+		}
+	}
+	for _, test := range []struct {
+		name        string
+		first, last func()
+		most        int // rows read
+	}{
+		// A row each, one more to know of a next page, and two for each loan that is out, by either sub-query.
+		{"books", books(1), books(200), 101 + 2*2*10},
+		// A row each, one look for each user's open loans, the loan and its book for those who have one.
+		{"users", users(1), users(199), 101 + 100 + 3*10 + 10},
+		{"book", func() { s.FindBook(ctx, 10) }, func() { s.FindBook(ctx, 19990) }, 5},
+		{"user_of_20000_loans", func() { s.FindUser(ctx, 1) }, func() { s.FindUser(ctx, 19999) }, 5},
+		{"borrow_by_a_user_of_20000_loans", func() { s.Borrow(ctx, 11, 1) }, func() { s.Borrow(ctx, 19991, 19991) }, 10},
+		{"return_by_a_user_of_20000_loans", func() { s.Return(ctx, 11, 1) }, func() { s.Return(ctx, 19991, 19991) }, 15},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			first, last := 0, 0
+			for rows, do := range map[*int]func(){&first: test.first, &last: test.last} {
+				for _, statement := range proxy.Record(do) {
+					if strings.HasPrefix(statement, "SELECT") {
+						*rows += rowsRead(t, session, statement)
+						usesIndexes(t, session, statement)
+					}
+				}
+			}
+			t.Logf("%d rows read for the first, %d for the last", first, last)
+			if max(first, last) > test.most || first == 0 || last > first+2 {
+				t.Errorf("%d and %d rows read, want %d at the most and the same for both", first, last, test.most)
+			}
+		})
+	}
+}
+
+// rowsRead runs a statement again and asks the server how many rows its storage engine was asked for.
+func rowsRead(t *testing.T, session *sql.Conn, statement string) (n int) {
+	t.Helper()
+	read := func() (n int) {
+		rows, err := session.QueryContext(ctx, `SHOW SESSION STATUS LIKE 'Handler_read%'`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var name string
+			var value int
+			if err := rows.Scan(&name, &value); err != nil {
+				t.Fatal(err)
+			}
+			n += value
+		}
+		return n
+	}
+	read() // SHOW itself reads rows: the difference of two is what it costs
+	own := -read() + read()
+	before := read()
+	rows, err := session.QueryContext(ctx, statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+	}
+	if err := rows.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return read() - before - own
+}
+
+// usesIndexes fails the test where the server's plan reads a whole table.
+func usesIndexes(t *testing.T, session *sql.Conn, statement string) {
+	t.Helper()
+	rows, err := session.QueryContext(ctx, "EXPLAIN "+statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		values := make([]sql.NullString, len(columns))
+		into := make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		plan := map[string]string{}
+		for i, c := range columns {
+			plan[c] = values[i].String
+		}
+		if plan["table"] != "" && (plan["type"] == "ALL" || plan["type"] == "index" && plan["key"] != "PRIMARY" || plan["key"] == "") {
+			t.Errorf("reads table %s whole: %s\n%s", plan["table"], fmt.Sprint(plan), statement)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
