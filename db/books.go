@@ -67,16 +67,15 @@ func (s *Store) CreateBook(ctx context.Context, b library.Book) (library.Book, e
 		return b, err
 	}
 	b.ID, b.CopiesAvailable, b.BorrowedByID, b.DueDate = 0, b.Copies, nil, nil
-	err := s.inTx(ctx, func(t *tx) (err error) {
+	return keyed(ctx, s, func(t *tx) (_ library.Book, err error) {
 		if t.unsure && b.ID != 0 {
 			if done, err := t.created(ctx, "books", b.ID); done || err != nil {
-				return err
+				return b, err
 			}
 		}
 		b.ID, err = t.insertBook(ctx, b)
-		return t.bookTaken(ctx, b, err)
+		return b, t.bookTaken(ctx, b, err)
 	})
-	return b, err
 }
 
 func (t *tx) insertBook(ctx context.Context, b library.Book) (int64, error) {

@@ -52,7 +52,8 @@ var _ library.Store = (*Store)(nil)
 type dialect struct {
 	name string // "mysql" or "sqlite": of the migrations' folder as well
 	// forUpdate ends a SELECT that locks its rows; SQLite's writers are alone anyway.
-	forUpdate string
+	// forShare the same, against writers alone.
+	forUpdate, forShare string
 	// writer lets one transaction of this process write at a time, in turn: SQLite has one writer, and waiting for its
 	// lock file by busy time-out is a lottery. nil on MySQL.
 	writer chan struct{}

@@ -13,43 +13,42 @@ import (
 // waits for one that waits for it. Whoever holds both locks may read the loans of this user and this book without a lock.
 
 // Borrow is library.Store's. Six round trips: BEGIN, two guarded updates, the loan, the book, COMMIT.
-func (s *Store) Borrow(ctx context.Context, bookID, userID int64) (b library.Book, err error) {
-	err = s.inTx(ctx, func(t *tx) error {
-		if t.unsure {
-			if done, err := t.did(ctx, "opened_op", bookID, userID); err != nil {
-				return err
-			} else if done {
-				b, err = findBook(ctx, t, bookID, "")
-				return err
-			}
+func (s *Store) Borrow(ctx context.Context, bookID, userID int64) (library.Book, error) {
+	return keyed(ctx, s, func(t *tx) (library.Book, error) { return t.borrow(ctx, bookID, userID) })
+}
+
+func (t *tx) borrow(ctx context.Context, bookID, userID int64) (b library.Book, err error) {
+	if t.unsure {
+		if done, err := t.did(ctx, "opened_op", bookID, userID); err != nil {
+			return b, err
+		} else if done {
+			return findBook(ctx, t, bookID, "")
 		}
-		n, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans + 1 WHERE id = ? AND deleted_at IS NULL AND open_loans < ?`,
-			userID, s.policy.BorrowLimit)
-		if err != nil {
-			return err
+	}
+	n, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans + 1 WHERE id = ? AND deleted_at IS NULL AND open_loans < ?`,
+		userID, t.s.policy.BorrowLimit)
+	if err != nil {
+		return b, err
+	}
+	if n == 0 {
+		return b, t.refuseBorrow(ctx, bookID, userID, errBorrowLimit)
+	}
+	n, err = t.exec(ctx, `UPDATE books SET on_loan = on_loan + 1 WHERE id = ? AND deleted_at IS NULL AND on_loan < copies`, bookID)
+	if err != nil {
+		return b, err
+	}
+	if n == 0 {
+		return b, t.refuseBorrow(ctx, bookID, userID, errNotAvailable)
+	}
+	_, err = t.insert(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, opened_op) VALUES (?, ?, ?, ?, ?)`,
+		bookID, userID, t.today, t.s.policy.DueOn(t.today), t.op)
+	if err != nil {
+		if faultOf(err) == refused {
+			return b, errAlreadyBorrowed
 		}
-		if n == 0 {
-			return t.refuseBorrow(ctx, bookID, userID, errBorrowLimit)
-		}
-		n, err = t.exec(ctx, `UPDATE books SET on_loan = on_loan + 1 WHERE id = ? AND deleted_at IS NULL AND on_loan < copies`, bookID)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return t.refuseBorrow(ctx, bookID, userID, errNotAvailable)
-		}
-		_, err = t.insert(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, opened_op) VALUES (?, ?, ?, ?, ?)`,
-			bookID, userID, t.today, s.policy.DueOn(t.today), t.op)
-		if err != nil {
-			if faultOf(err) == refused {
-				return errAlreadyBorrowed
-			}
-			return err
-		}
-		b, err = findBook(ctx, t, bookID, "")
-		return err
-	})
-	return b, err
+		return b, err
+	}
+	return findBook(ctx, t, bookID, "")
 }
 
 var (
@@ -110,43 +109,42 @@ func (t *tx) did(ctx context.Context, column string, bookID, userID int64) (bool
 }
 
 // Return is library.Store's.
-func (s *Store) Return(ctx context.Context, bookID, userID int64) (b library.Book, err error) {
-	err = s.inTx(ctx, func(t *tx) error {
-		if t.unsure {
-			if done, err := t.did(ctx, "closed_op", bookID, userID); err != nil {
-				return err
-			} else if done {
-				b, err = findBook(ctx, t, bookID, "")
-				return err
-			}
+func (s *Store) Return(ctx context.Context, bookID, userID int64) (library.Book, error) {
+	return keyed(ctx, s, func(t *tx) (library.Book, error) { return t.giveBack(ctx, bookID, userID) })
+}
+
+func (t *tx) giveBack(ctx context.Context, bookID, userID int64) (b library.Book, err error) {
+	if t.unsure {
+		if done, err := t.did(ctx, "closed_op", bookID, userID); err != nil {
+			return b, err
+		} else if done {
+			return findBook(ctx, t, bookID, "")
 		}
-		n, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans - 1 WHERE id = ? AND deleted_at IS NULL AND open_loans > 0`, userID)
-		if err == nil && n > 0 {
-			n, err = t.exec(ctx, `UPDATE books SET on_loan = on_loan - 1 WHERE id = ? AND deleted_at IS NULL AND on_loan > 0`, bookID)
+	}
+	n, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans - 1 WHERE id = ? AND deleted_at IS NULL AND open_loans > 0`, userID)
+	if err == nil && n > 0 {
+		n, err = t.exec(ctx, `UPDATE books SET on_loan = on_loan - 1 WHERE id = ? AND deleted_at IS NULL AND on_loan > 0`, bookID)
+	}
+	if err != nil {
+		return b, err
+	}
+	var loan int64
+	var due library.Date
+	if n > 0 {
+		if loan, due, err = t.openLoan(ctx, bookID, userID); err != nil {
+			return b, err
 		}
-		if err != nil {
-			return err
+	}
+	if loan == 0 {
+		if _, err := t.has(ctx, bookID, userID); err != nil {
+			return b, err
 		}
-		var loan int64
-		var due library.Date
-		if n > 0 {
-			if loan, due, err = t.openLoan(ctx, bookID, userID); err != nil {
-				return err
-			}
-		}
-		if loan == 0 {
-			if _, err := t.has(ctx, bookID, userID); err != nil {
-				return err
-			}
-			return errNotBorrowed
-		}
-		if err := t.closeLoan(ctx, loan, userID, due, t.today); err != nil {
-			return err
-		}
-		b, err = findBook(ctx, t, bookID, "")
-		return err
-	})
-	return b, err
+		return b, errNotBorrowed
+	}
+	if err := t.closeLoan(ctx, loan, userID, due, t.today); err != nil {
+		return b, err
+	}
+	return findBook(ctx, t, bookID, "")
 }
 
 // closeLoan charges the fine of an open loan and closes it; the caller holds the locks and has taken it off the counters.

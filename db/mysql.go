@@ -53,7 +53,7 @@ func (s *Store) openMySQL(c Config, t *mysqlTarget) error {
 	s.db.SetMaxIdleConns(or(c.MaxIdleConns, 10))
 	s.db.SetConnMaxLifetime(or(c.ConnMaxLifetime, 3*time.Minute))
 	s.db.SetConnMaxIdleTime(c.ConnMaxIdleTime)
-	s.dialect = dialect{name: "mysql", forUpdate: " FOR UPDATE", database: t.name, migrationDB: func() (*sql.DB, error) {
+	s.dialect = dialect{name: "mysql", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE", database: t.name, migrationDB: func() (*sql.DB, error) {
 		connector, err := mysql.NewConnector(migration)
 		if err != nil {
 			return nil, err

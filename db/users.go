@@ -97,16 +97,15 @@ func (s *Store) CreateUser(ctx context.Context, u library.User) (library.User, e
 		return u, err
 	}
 	u.ID, u.TotalFines, u.BorrowedBooks = 0, 0, []library.Book{}
-	err := s.inTx(ctx, func(t *tx) (err error) {
+	return keyed(ctx, s, func(t *tx) (_ library.User, err error) {
 		if t.unsure && u.ID != 0 {
 			if done, err := t.created(ctx, "users", u.ID); done || err != nil {
-				return err
+				return u, err
 			}
 		}
 		u.ID, err = t.insertUser(ctx, u)
-		return t.userTaken(ctx, u, err)
+		return u, t.userTaken(ctx, u, err)
 	})
-	return u, err
 }
 
 func (t *tx) insertUser(ctx context.Context, u library.User) (int64, error) {

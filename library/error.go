@@ -22,18 +22,20 @@ const (
 	CodeInvalid         = "invalid"
 	CodeBookNotFound    = "book_not_found"
 	CodeUserNotFound    = "user_not_found"
-	CodeNotAvailable    = "not_available"     // no copy is free
-	CodeAlreadyBorrowed = "already_borrowed"  // the user has a copy of this book
-	CodeBorrowLimit     = "borrow_limit"      // the user has as many books as the policy allows
-	CodeNotBorrowed     = "not_borrowed"      // the user has no copy of this book
-	CodeHasOpenLoans    = "has_open_loans"    // what is lent, or who has a loan, cannot be deleted
-	CodeCopiesOnLoan    = "copies_on_loan"    // more copies are out than the book would have
-	CodeBarcodeTaken    = "barcode_taken"     // another book has this barcode
-	CodeISBNTaken       = "isbn_taken"        // another book has this ISBN
-	CodeEmailTaken      = "email_taken"       // another user has this email address
-	CodeCardNumberTaken = "card_number_taken" // another user has this card number
-	CodeUnavailable     = "unavailable"       // the database cannot do it now; nothing changed
-	CodeUnknownOutcome  = "unknown_outcome"   // the connection broke while the database was committing
+	CodeNotAvailable    = "not_available"          // no copy is free
+	CodeAlreadyBorrowed = "already_borrowed"       // the user has a copy of this book
+	CodeBorrowLimit     = "borrow_limit"           // the user has as many books as the policy allows
+	CodeNotBorrowed     = "not_borrowed"           // the user has no copy of this book
+	CodeHasOpenLoans    = "has_open_loans"         // what is lent, or who has a loan, cannot be deleted
+	CodeCopiesOnLoan    = "copies_on_loan"         // more copies are out than the book would have
+	CodeBarcodeTaken    = "barcode_taken"          // another book has this barcode
+	CodeISBNTaken       = "isbn_taken"             // another book has this ISBN
+	CodeEmailTaken      = "email_taken"            // another user has this email address
+	CodeCardNumberTaken = "card_number_taken"      // another user has this card number
+	CodeKeyReused       = "idempotency_key_reused" // the key came with another request before
+	CodeKeyInUse        = "idempotency_key_in_use" // the request with this key is still being carried out
+	CodeUnavailable     = "unavailable"            // the database cannot do it now; nothing changed
+	CodeUnknownOutcome  = "unknown_outcome"        // the connection broke while the database was committing
 )
 
 // Error is a refusal that the caller may show to a person.
@@ -46,7 +48,7 @@ type Error struct {
 	// Fields names each field that is wrong, all at once; set where Kind is Invalid, or Conflict about one field.
 	Fields []FieldError
 	// Cause is what lies beneath, for the log and never for the client; nil where there is nothing more to say.
-	Cause error
+	Cause error `json:"-"`
 }
 
 // FieldError says what is wrong with one field.

@@ -56,6 +56,10 @@ const (
 //
 // Every error that the caller can act on is an *Error. A method answers with kind Unavailable when the database
 // cannot be reached or does not answer in time; nothing has changed then unless the error's code is CodeUnknownOutcome.
+//
+// CreateBook, CreateUser, Borrow and Return heed the Key of their context: they keep their answer, or their refusal by the
+// rules or the state, for KeyLife in the transaction of the effect, and give it again. Codes besides their own: CodeKeyReused,
+// CodeKeyInUse.
 type Store interface {
 	// CreateBook stores a new book and returns it with its id; ID, CopiesAvailable and the loan fields are ignored.
 	// Codes: CodeInvalid, CodeBarcodeTaken, CodeISBNTaken.

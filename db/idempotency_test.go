@@ -1,0 +1,182 @@
+package db_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"library-management/db"
+	"library-management/internal/dbtest"
+	"library-management/library"
+)
+
+func key(value, fingerprint string) context.Context {
+	return library.WithKey(context.Background(), library.Key{Value: value, Fingerprint: fingerprint})
+}
+
+func TestIdempotencyKey(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		clock := func(c *db.Config) { c.Now = func() time.Time { return now } }
+		s, other := d.Open(t, clock), d.Open(t, clock)
+		count := func(query string, want int) {
+			t.Helper()
+			var got int
+			if err := d.SQL(t).QueryRow(query).Scan(&got); err != nil || got != want {
+				t.Errorf("%s: got %d, %v, want %d", query, got, err, want)
+			}
+		}
+
+		u, err := s.CreateUser(key("u", "1"), library.User{Name: "Ada"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := other.CreateUser(key("u", "1"), library.User{Name: "Ada"})
+		if diff := cmp.Diff(u, again); err != nil || diff != "" {
+			t.Errorf("the user again: %v (-first +second):\n%s", err, diff)
+		}
+		year := -750
+		b, err := s.CreateBook(key("b", "1"), library.Book{Title: "Iliad", Author: "Homer", PublishedYear: &year, Copies: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		count(`SELECT COUNT(*) FROM users`, 1)
+
+		lent, err := s.Borrow(key("l", "1"), b.ID, u.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Return(key("r", "1"), b.ID, u.ID); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the same answers, though the state is another by now
+			l, err := other.Borrow(key("l", "1"), b.ID, u.ID)
+			if diff := cmp.Diff(lent, l); err != nil || diff != "" {
+				t.Errorf("the loan again: %v (-first +second):\n%s", err, diff)
+			}
+			if back, err := other.Return(key("r", "1"), b.ID, u.ID); err != nil || !back.Available() {
+				t.Errorf("the return again: %+v, %v", back, err)
+			}
+		}
+		count(`SELECT COUNT(*) FROM loans`, 1)
+
+		// A refusal is an answer as well: kept though a loan would be possible later.
+		_, err = s.Return(key("refused", "1"), b.ID, u.ID)
+		refused(t, err, library.CodeNotBorrowed)
+		if _, err := s.Borrow(context.Background(), b.ID, u.ID); err != nil {
+			t.Fatal(err)
+		}
+		_, err = other.Return(key("refused", "1"), b.ID, u.ID)
+		refused(t, err, library.CodeNotBorrowed)
+		_, err = s.CreateUser(key("wrong", "1"), library.User{})
+		refused(t, err, library.CodeInvalid)
+		if _, err = s.CreateUser(key("wrong", "2"), library.User{Name: "Put right"}); err != nil {
+			t.Errorf("what was never carried out does not use up its key: %v", err)
+		}
+
+		_, err = s.CreateUser(key("u", "2"), library.User{Name: "Bob"})
+		refused(t, err, library.CodeKeyReused)
+		if _, err = s.CreateUser(key("U", "2"), library.User{Name: "Case tells keys apart"}); err != nil {
+			t.Error(err)
+		}
+		now = now.Add(library.KeyLife - time.Second)
+		if same, err := s.CreateUser(key("u", "1"), library.User{Name: "Ada"}); err != nil || same.ID != u.ID {
+			t.Errorf("after almost a day: got %+v, %v", same, err)
+		}
+		now = now.Add(2 * time.Second)
+		if fresh, err := s.CreateUser(key("u", "2"), library.User{Name: "Bob"}); err != nil || fresh.Name != "Bob" {
+			t.Errorf("after a day: got %+v, %v", fresh, err)
+		}
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+	})
+}
+
+// TestIdempotencyKey_at_once: a double click, on two instances.
+func TestIdempotencyKey_at_once(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		stores := []*db.Store{d.Open(t), d.Open(t)}
+		for i := range 3 {
+			if _, err := stores[0].CreateUser(context.Background(), library.User{Name: "N"}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := stores[0].CreateBook(context.Background(), library.Book{Title: fmt.Sprint(i), Author: "A", Copies: 5}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var all sync.WaitGroup
+		ids := make([]int64, 16)
+		for i := range 16 {
+			all.Go(func() {
+				s := stores[i%2]
+				if b, err := s.Borrow(key("borrow", "1"), 1, 1); err != nil || b.CopiesAvailable != 4 {
+					t.Errorf("borrow: got %+v, %v", b, err)
+				}
+				u, err := s.CreateUser(key("create", "1"), library.User{Name: "N"})
+				if err != nil {
+					t.Errorf("create: %v", err)
+				}
+				ids[i] = u.ID
+			})
+		}
+		all.Wait()
+		for _, id := range ids {
+			if id != ids[0] {
+				t.Errorf("created: got %v, want one user", ids)
+				break
+			}
+		}
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+	})
+}
+
+// TestIdempotencyKey_in_use: while the first request still runs, the second is told so.
+func TestIdempotencyKey_in_use(t *testing.T) {
+	d := dbtest.MySQL(t)
+	s := d.Open(t)
+	tx, err := d.SQL(t).Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.Exec(`INSERT INTO idempotency_keys (id, fingerprint, created_at) VALUES ('k', '1', UTC_TIMESTAMP())`); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.CreateUser(key("k", "1"), library.User{Name: "N"})
+	refused(t, err, library.CodeKeyInUse)
+	tx.Rollback()
+	if _, err = s.CreateUser(key("k", "1"), library.User{Name: "N"}); err != nil {
+		t.Errorf("once the first has ended without effect: %v", err)
+	}
+}
+
+// TestIdempotencyKey_swept: keys that have had their time go, a few at a time.
+func TestIdempotencyKey_swept(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		pool := d.SQL(t)
+		for i := range 250 {
+			if _, err := pool.Exec(`INSERT INTO idempotency_keys (id, fingerprint, answer, created_at) VALUES (?, '1', '{}', '2020-01-01 00:00:00')`, fmt.Sprint("old", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := 0; ; i++ {
+			if _, err := s.CreateUser(key(fmt.Sprint("new", i), "1"), library.User{Name: "N"}); err != nil {
+				t.Fatal(err)
+			}
+			var old, kept int
+			if err := pool.QueryRow(`SELECT COUNT(CASE WHEN id LIKE 'old%' THEN 1 END), COUNT(CASE WHEN id LIKE 'new%' THEN 1 END) FROM idempotency_keys`).Scan(&old, &kept); err != nil || kept != i+1 {
+				t.Fatalf("got %d of %d new keys, %v", kept, i+1, err)
+			}
+			if old == 0 {
+				break
+			}
+			if i == 3000 {
+				t.Fatalf("%d old keys are left after %d writes", old, i)
+			}
+		}
+	})
+}
