@@ -35,16 +35,16 @@ var (
 // runLambda serves app to Lambda's Runtime API until ctx ends. Where that API fails, aws-lambda-go ends the process,
 // and Lambda starts another.
 func runLambda(ctx context.Context, app *fiber.App, c Config) error {
-	l := newGateway(app, c)
+	g := newGateway(app, c)
 	// Lambda sends SIGTERM only to functions with an extension, which this option registers. The signal itself gets
 	// here by ctx.
-	go lambda.StartWithOptions(l, lambda.WithEnableSIGTERM())
+	go lambda.StartWithOptions(g, lambda.WithEnableSIGTERM())
 	<-ctx.Done()
 
 	c.OnDrain()
 	answered := make(chan struct{})
 	go func() {
-		l.inFlight.Wait()
+		g.serving.Lock() // for good: no call begins after the stop
 		close(answered)
 	}()
 	select {
@@ -60,7 +60,7 @@ type gateway struct {
 	log      *slog.Logger
 	basePath string
 	trusted  func(netip.Addr) bool
-	inFlight sync.WaitGroup
+	serving  sync.RWMutex // read-locked by each call, locked by the stop: a WaitGroup may not grow while it is waited for
 }
 
 func newGateway(app *fiber.App, c Config) *gateway {
@@ -98,8 +98,8 @@ func trustedProxies(app *fiber.App) func(netip.Addr) bool {
 // Invoke answers one event of any door. It returns an error for an event that is no HTTP request, which Lambda reports
 // as a failed invocation; the process lives on.
 func (g *gateway) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
-	g.inFlight.Add(1)
-	defer g.inFlight.Done()
+	g.serving.RLock()
+	defer g.serving.RUnlock()
 	e, err := decode(payload)
 	if err != nil {
 		return nil, err
