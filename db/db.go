@@ -43,6 +43,8 @@ type Store struct {
 	now     func() time.Time
 	log     *slog.Logger
 
+	// gate is before the pool, as wide as the pool: nothing ever waits inside the pool, where no one sees the queue.
+	gate  *gate
 	ready readiness
 }
 
@@ -56,7 +58,7 @@ type dialect struct {
 	forUpdate, forShare string
 	// writer lets one transaction of this process write at a time, in turn: SQLite has one writer, and waiting for its
 	// lock file by busy time-out is a lottery. nil on MySQL.
-	writer chan struct{}
+	writer *gate
 	// migrationDB opens a pool that may take as long as a migration needs.
 	migrationDB func() (*sql.DB, error)
 	// database is its name: the one that the MySQL server knows, or the SQLite file's.

@@ -49,7 +49,9 @@ func (s *Store) openMySQL(c Config, t *mysqlTarget) error {
 		return errors.New("DATABASE_URL: cannot be used with the MySQL driver")
 	}
 	s.db = sql.OpenDB(connector)
-	s.db.SetMaxOpenConns(or(c.MaxOpenConns, 10))
+	width := or(c.MaxOpenConns, 10)
+	s.gate = newGate(width)
+	s.db.SetMaxOpenConns(width)
 	s.db.SetMaxIdleConns(or(c.MaxIdleConns, 10))
 	s.db.SetConnMaxLifetime(or(c.ConnMaxLifetime, 3*time.Minute))
 	s.db.SetConnMaxIdleTime(c.ConnMaxIdleTime)

@@ -29,7 +29,7 @@ func (s *Store) openSQLite(file string) error {
 	}
 	pool.SetMaxOpenConns(10)
 	pool.SetMaxIdleConns(10)
-	s.db = pool
-	s.dialect = dialect{name: "sqlite", database: file, writer: make(chan struct{}, 1), migrationDB: open}
+	s.db, s.gate = pool, newGate(10)
+	s.dialect = dialect{name: "sqlite", database: file, writer: newGate(1), migrationDB: open}
 	return nil
 }

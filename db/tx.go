@@ -31,13 +31,17 @@ const attempts = 4
 // Where the outcome stays unknown, the error's code is CodeUnknownOutcome.
 func (s *Store) inTx(ctx context.Context, fn func(*tx) error) error {
 	if s.dialect.writer != nil {
-		select {
-		case s.dialect.writer <- struct{}{}:
-			defer func() { <-s.dialect.writer }()
-		case <-ctx.Done():
-			return outward(ctx.Err())
+		leave, err := s.dialect.writer.enter(ctx)
+		if err != nil {
+			return err
 		}
+		defer leave()
 	}
+	leave, err := s.gate.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	t := &tx{s: s, today: s.policy.Today(s.now()), op: rand.Int64()}
 	for attempt := 1; ; attempt++ {
 		committing, err := s.attempt(ctx, t, fn)
@@ -97,6 +101,11 @@ func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committ
 
 // read runs fn, which only reads, again where a connection broke: a read has no outcome to be unsure of.
 func (s *Store) read(ctx context.Context, fn func() error) error {
+	leave, err := s.gate.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for attempt := 1; ; attempt++ {
 		err := fn()
 		if err == nil {

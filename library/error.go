@@ -35,6 +35,7 @@ const (
 	CodeKeyReused       = "idempotency_key_reused" // the key came with another request before
 	CodeKeyInUse        = "idempotency_key_in_use" // the request with this key is still being carried out
 	CodeUnavailable     = "unavailable"            // the database cannot do it now; nothing changed
+	CodeOverloaded      = "overloaded"             // too many are waiting already; nothing changed
 	CodeUnknownOutcome  = "unknown_outcome"        // the connection broke while the database was committing
 )
 
