@@ -167,10 +167,13 @@ type createdBook struct {
 	Body     Book
 }
 
-func (a *api) createBook(ctx context.Context, in *struct{ Body BookInput }) (*createdBook, error) {
+func (a *api) createBook(ctx context.Context, in *struct {
+	Idempotency
+	Body BookInput
+}) (*createdBook, error) {
 	b := library.Book{Copies: 1}
 	in.Body.patch(&b)
-	b, err := a.store.CreateBook(ctx, b)
+	b, err := a.store.CreateBook(in.under(ctx), b)
 	if err != nil {
 		return nil, err
 	}

@@ -260,7 +260,10 @@ func route[I, O any](a *api, method, path string, d doc, f func(context.Context,
 		codes = append(codes, codeMalformed, codeTooLarge, codeUnsupportedMediaType)
 	}
 	if d.tag != "Service" {
-		codes = append(codes, library.CodeUnavailable)
+		codes = append(codes, library.CodeUnavailable, library.CodeOverloaded)
+		if method == http.MethodPost {
+			codes = append(codes, library.CodeKeyReused, library.CodeKeyInUse)
+		}
 		if method != http.MethodGet {
 			codes = append(codes, library.CodeUnknownOutcome)
 		}

@@ -17,14 +17,15 @@ func (a *api) loans() {
 type loanPath struct {
 	BookPath
 	UserPath
+	Idempotency
 }
 
 func (a *api) borrow(ctx context.Context, in *loanPath) (*bookOutput, error) {
-	b, err := a.store.Borrow(ctx, in.BookID, in.UserID)
+	b, err := a.store.Borrow(in.under(ctx), in.BookID, in.UserID)
 	return &bookOutput{wireBook(b)}, err
 }
 
 func (a *api) takeBack(ctx context.Context, in *loanPath) (*bookOutput, error) {
-	b, err := a.store.Return(ctx, in.BookID, in.UserID)
+	b, err := a.store.Return(in.under(ctx), in.BookID, in.UserID)
 	return &bookOutput{wireBook(b)}, err
 }

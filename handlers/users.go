@@ -113,10 +113,13 @@ type createdUser struct {
 	Body     User
 }
 
-func (a *api) createUser(ctx context.Context, in *struct{ Body UserInput }) (*createdUser, error) {
+func (a *api) createUser(ctx context.Context, in *struct {
+	Idempotency
+	Body UserInput
+}) (*createdUser, error) {
 	var u library.User
 	in.Body.patch(&u)
-	u, err := a.store.CreateUser(ctx, u)
+	u, err := a.store.CreateUser(in.under(ctx), u)
 	if err != nil {
 		return nil, err
 	}
