@@ -34,6 +34,11 @@ type settings struct {
 	DBPassword  secret `envconfig:"DB_PASSWORD" desc:"the user's password"`
 	DBName      string `envconfig:"DB_NAME" desc:"the database's name"`
 
+	DBPasswordFile string `envconfig:"DB_PASSWORD_FILE" desc:"a file with the password, instead of DB_PASSWORD; read for each connection, so it may be replaced"`
+	DBSecretARN    string `envconfig:"DB_SECRET_ARN" desc:"a secret of AWS Secrets Manager with the user and the password, instead of these; host, port and name too, where not set here"`
+	DBAuth         string `envconfig:"DB_AUTH" desc:"iam: the user logs in with tokens of RDS IAM authentication, instead of a password"`
+	DBTLS          string `envconfig:"DB_TLS" unset:"rds where the host ends in .rds.amazonaws.com, else off" desc:"off, on (the system's roots), rds (those of RDS, and the system's) or a file of CA certificates"`
+
 	DBMaxOpenConns    int            `envconfig:"DB_MAX_OPEN_CONNS" unset:"10; on Lambda 1" desc:"connections to MySQL at the most"`
 	DBMaxIdleConns    int            `envconfig:"DB_MAX_IDLE_CONNS" unset:"10; on Lambda 1" desc:"of these, how many are kept while idle"`
 	DBConnMaxLifetime *time.Duration `envconfig:"DB_CONN_MAX_LIFETIME" unset:"3m; on Lambda 60s" desc:"age at which a connection is closed"`
@@ -177,6 +182,7 @@ func (s settings) policy() library.Policy {
 func (s settings) database(logger *slog.Logger) db.Config {
 	c := db.Config{
 		URL: s.DatabaseURL, Host: s.DBHost, Port: s.DBPort, User: s.DBUser, Password: string(s.DBPassword), Name: s.DBName,
+		PasswordFile: s.DBPasswordFile, SecretARN: s.DBSecretARN, Auth: s.DBAuth, TLS: s.DBTLS,
 		MaxOpenConns: s.DBMaxOpenConns, MaxIdleConns: s.DBMaxIdleConns,
 		ConnMaxLifetime: either(s.DBConnMaxLifetime, time.Minute, 3*time.Minute),
 		// The cleaner of idle connections is frozen with the function, so on Lambda it would do nothing but harm.

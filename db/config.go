@@ -3,7 +3,6 @@ package db
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -15,7 +14,8 @@ type target struct {
 	file  string
 }
 
-type mysqlTarget struct{ addr, user, password, name string }
+// mysqlTarget is a database of a MySQL server. Host, port and name may be empty where a secret is to name them.
+type mysqlTarget struct{ host, port, user, password, name string }
 
 // InFile reports whether the data lies in a SQLite file. Errors are those of Open about where the database is.
 func (c Config) InFile() (bool, error) {
@@ -24,26 +24,46 @@ func (c Config) InFile() (bool, error) {
 }
 
 func (c Config) target() (target, error) {
+	pieces := []struct{ name, value string }{{"DB_HOST", c.Host}, {"DB_PORT", c.Port}, {"DB_USER", c.User}, {"DB_NAME", c.Name},
+		{"DB_PASSWORD", c.Password}, {"DB_PASSWORD_FILE", c.PasswordFile}, {"DB_SECRET_ARN", c.SecretARN}, {"DB_AUTH", c.Auth}}
 	if c.URL != "" {
-		for _, s := range []struct{ name, value string }{{"DB_HOST", c.Host}, {"DB_PORT", c.Port}, {"DB_USER", c.User}, {"DB_PASSWORD", c.Password}, {"DB_NAME", c.Name}} {
+		for _, s := range pieces {
 			if s.value != "" {
 				return target{}, fmt.Errorf("%s: set either DATABASE_URL or the database in pieces, not both", s.name)
 			}
 		}
 		return parseURL(c.URL)
 	}
-	if c.Host == "" {
-		for _, s := range []struct{ name, value string }{{"DB_PORT", c.Port}, {"DB_USER", c.User}, {"DB_PASSWORD", c.Password}, {"DB_NAME", c.Name}} {
+	if c.Host == "" && c.SecretARN == "" {
+		for _, s := range append(pieces, struct{ name, value string }{"DB_TLS", c.TLS}) {
 			if s.value != "" {
 				return target{}, fmt.Errorf("DB_HOST: must be set as well where %s is", s.name)
 			}
 		}
 		return target{file: "library.db"}, nil
 	}
-	if c.User == "" {
+	if c.Auth != "" && c.Auth != "iam" {
+		return target{}, errors.New("DB_AUTH: must be iam, or not be set")
+	}
+	var first string
+	for _, s := range pieces[4:] { // the ways to log in
+		if s.value != "" && first != "" {
+			return target{}, fmt.Errorf("%s: cannot be set together with %s", s.name, first)
+		}
+		if s.value != "" {
+			first = s.name
+		}
+	}
+	if c.SecretARN != "" && c.User != "" {
+		return target{}, errors.New("DB_USER: cannot be set together with DB_SECRET_ARN, which holds the user")
+	}
+	if c.SecretARN == "" && c.User == "" {
 		return target{}, errors.New("DB_USER: must be set where DB_HOST is")
 	}
-	return mysqlAt(c.Host, c.Port, c.User, c.Password, c.Name, func(piece string) string { return "DB_" + strings.ToUpper(piece) })
+	if c.Auth == "iam" && (c.TLS == "off" || c.TLS == "" && !isRDS(c.Host)) {
+		return target{}, errors.New("DB_TLS: must not be off where DB_AUTH is iam, whose token goes to the server as it is")
+	}
+	return mysqlAt(mysqlTarget{c.Host, c.Port, c.User, c.Password, c.Name}, c.SecretARN != "", func(piece string) string { return "DB_" + strings.ToUpper(piece) })
 }
 
 // parseURL reads DATABASE_URL. Its errors never hold the URL or a part of it, nor net/url's, which quote the password.
@@ -76,24 +96,25 @@ func parseURL(s string) (target, error) {
 			return target{}, errors.New("DATABASE_URL: takes no parameter but charset=utf8mb4; TLS, time-outs and the pool have settings of their own, and a ? in the password is written %3F")
 		}
 		password, _ := u.User.Password()
-		return mysqlAt(u.Hostname(), u.Port(), u.User.Username(), password, strings.TrimPrefix(u.Path, "/"), func(piece string) string { return "DATABASE_URL: the " + piece })
+		return mysqlAt(mysqlTarget{u.Hostname(), u.Port(), u.User.Username(), password, strings.TrimPrefix(u.Path, "/")}, false, func(piece string) string { return "DATABASE_URL: the " + piece })
 	}
 	return target{}, errors.New("DATABASE_URL: must begin with mysql:// or sqlite://")
 }
 
-func mysqlAt(host, port, user, password, name string, setting func(piece string) string) (target, error) {
-	if host == "" {
+// mysqlAt checks t, which may leave out what a secret names.
+func mysqlAt(t mysqlTarget, secret bool, setting func(piece string) string) (target, error) {
+	if t.host == "" && !secret {
 		return target{}, fmt.Errorf("%s: must not be empty", setting("host"))
 	}
-	if name == "" || strings.Contains(name, "/") {
+	if t.name == "" && !secret || strings.Contains(t.name, "/") {
 		return target{}, fmt.Errorf("%s: must be the name of the database", setting("name"))
 	}
-	if port == "" {
-		port = "3306"
+	if t.port == "" && !secret {
+		t.port = "3306"
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+	if n, err := strconv.ParseUint(t.port, 10, 16); t.port != "" && (err != nil || n == 0) {
 		return target{}, fmt.Errorf("%s: must be a number from 1 to 65535", setting("port"))
 	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	return target{mysql: &mysqlTarget{net.JoinHostPort(host, port), user, password, name}}, nil
+	t.host = strings.TrimSuffix(strings.TrimPrefix(t.host, "["), "]")
+	return target{mysql: &t}, nil
 }

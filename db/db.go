@@ -20,6 +20,16 @@ type Config struct {
 	URL string
 	// Host, Port, User, Password and Name are MySQL in pieces; not together with URL.
 	Host, Port, User, Password, Name string
+	// PasswordFile holds the password instead of Password, and is read for each connection: it may be replaced at any time.
+	PasswordFile string
+	// SecretARN is a secret of AWS Secrets Manager that holds the user and the password as RDS writes them, and perhaps
+	// host, port and database, which count where Host and Name are empty. It is read at the first connection.
+	SecretARN string
+	// Auth is "iam" where User logs in with tokens of RDS IAM authentication, else empty.
+	Auth string
+	// TLS is off, on (the system's roots), rds (those of RDS and the system's) or a file of CA certificates. Empty is rds
+	// where the host ends in .rds.amazonaws.com, else off.
+	TLS string
 	// MaxOpenConns and MaxIdleConns bound the pool of MySQL; 0 stands for 10.
 	MaxOpenConns, MaxIdleConns int
 	// ConnMaxLifetime and ConnMaxIdleTime close a connection of MySQL in time for a failover; 0 stands for 3 min and for ever.

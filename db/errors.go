@@ -38,6 +38,12 @@ func faultOf(err error) fault {
 	if errors.Is(err, errFreeAgain) {
 		return again
 	}
+	if e, ok := errors.AsType[*connectError](err); ok {
+		if f := faultOf(e.err); f != broken {
+			return f
+		}
+		return away // no TLS, the wrong name, no credentials
+	}
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		switch e.Number {
 		case 1062, 1586: // duplicate entry

@@ -106,7 +106,7 @@ func (s *Store) withProvider(ctx context.Context, fn func(*goose.Provider) error
 		dialect = goose.DialectMySQL
 		// Not by goose's own WithSessionLocker: goose looks for its table, and makes it, before it takes that lock, so that
 		// eight instances that start at once fail now and then on a table that is half made.
-		unlock, err := lockMigrations(ctx, pool, s.dialect.database)
+		unlock, err := lockMigrations(ctx, pool)
 		if err != nil {
 			return err
 		}
@@ -142,9 +142,14 @@ func (s *Store) schemaCurrent(ctx context.Context) error {
 // lockMigrations takes a lock of the MySQL server, which lasts as long as its connection or until unlock. GET_LOCK's names
 // are those of the whole server, so the database's is part of it, hashed since 64 characters are all there is room for.
 // It is waited for two minutes, which is longer than the migrations of an empty database take in a queue of many.
-func lockMigrations(ctx context.Context, pool *sql.DB, database string) (unlock func(), err error) {
+func lockMigrations(ctx context.Context, pool *sql.DB) (unlock func(), err error) {
 	conn, err := pool.Conn(ctx)
 	if err != nil {
+		return nil, err
+	}
+	var database string // which the settings may not know
+	if err := conn.QueryRowContext(ctx, `SELECT DATABASE()`).Scan(&database); err != nil {
+		conn.Close()
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(database))

@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -21,8 +22,19 @@ const (
 )
 
 func (s *Store) openMySQL(c Config, t *mysqlTarget) error {
+	login, err := s.credentials(c, t)
+	if err != nil {
+		return err
+	}
+	tlsTo, err := parseTLS(c.TLS)
+	if err != nil {
+		return err
+	}
 	cfg := mysql.NewConfig()
-	cfg.Net, cfg.Addr, cfg.User, cfg.Passwd, cfg.DBName = "tcp", t.addr, t.user, t.password, t.name
+	cfg.Net, cfg.DBName = "tcp", t.name
+	if err := cfg.Apply(mysql.BeforeConnect(t.beforeConnect(tlsTo))); err != nil {
+		return err
+	}
 	// Without ReadTimeout a hung server hangs the pool for ever: a context's deadline does not reach COMMIT,
 	// nor the connections that the pool opens by itself.
 	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
@@ -44,32 +56,24 @@ func (s *Store) openMySQL(c Config, t *mysqlTarget) error {
 	if c.SetSession {
 		cfg.Params = map[string]string{"innodb_lock_wait_timeout": lockWait}
 	}
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return errors.New("DATABASE_URL: cannot be used with the MySQL driver")
+	open := func(cfg *mysql.Config) (*sql.DB, error) {
+		c, err := mysql.NewConnector(cfg)
+		if err != nil {
+			return nil, errors.New("DATABASE_URL: cannot be used with the MySQL driver")
+		}
+		return sql.OpenDB(connector{c, login}), nil
 	}
-	s.db = sql.OpenDB(connector)
-	width := or(c.MaxOpenConns, 10)
+	if s.db, err = open(cfg); err != nil {
+		return err
+	}
+	width := cmp.Or(c.MaxOpenConns, 10)
 	s.gate = newGate(width)
 	s.db.SetMaxOpenConns(width)
-	s.db.SetMaxIdleConns(or(c.MaxIdleConns, 10))
-	s.db.SetConnMaxLifetime(or(c.ConnMaxLifetime, 3*time.Minute))
+	s.db.SetMaxIdleConns(cmp.Or(c.MaxIdleConns, 10))
+	s.db.SetConnMaxLifetime(cmp.Or(c.ConnMaxLifetime, 3*time.Minute))
 	s.db.SetConnMaxIdleTime(c.ConnMaxIdleTime)
-	s.dialect = dialect{name: "mysql", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE", database: t.name, migrationDB: func() (*sql.DB, error) {
-		connector, err := mysql.NewConnector(migration)
-		if err != nil {
-			return nil, err
-		}
-		return sql.OpenDB(connector), nil
-	}}
+	s.dialect = dialect{name: "mysql", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE", database: cmp.Or(t.name, "of its secret"), migrationDB: func() (*sql.DB, error) { return open(migration) }}
 	return nil
-}
-
-func or[T int | time.Duration](v, otherwise T) T {
-	if v == 0 {
-		return otherwise
-	}
-	return v
 }
 
 // driverLog hands on what the driver has to say, which is about connections that broke: the caller hears of it as well.

@@ -1,0 +1,233 @@
+package db
+
+import (
+	"bytes"
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+)
+
+// credentials say what the next connection to MySQL logs in with. No implementation asks anyone before the first one is
+// made, so that a process starts while what it would ask is away.
+type credentials interface {
+	login(ctx context.Context) (login, error)
+	// renew is called when the server has refused l. It reports whether another attempt may fare better, and with what.
+	renew(ctx context.Context, l login) (login, bool)
+}
+
+// login opens one connection. Errors and logs never hold its password.
+type login struct {
+	user, password string
+	// token: the password is one of RDS IAM's, which the server wants as it is, inside TLS.
+	token bool
+	// host, port and name may come with a secret; they count where the settings leave them out.
+	host, port, name string
+}
+
+// credentials are those that the settings ask for.
+func (s *Store) credentials(c Config, t *mysqlTarget) (credentials, error) {
+	switch {
+	case c.PasswordFile != "":
+		f := passwordFile{t.user, c.PasswordFile}
+		_, err := f.login(context.Background())
+		return f, err
+	case c.SecretARN != "":
+		return s.secret(c.SecretARN)
+	case c.Auth != "":
+		return s.iam(t)
+	}
+	return fixed{user: t.user, password: t.password}, nil
+}
+
+// fixed is a password that is in the settings.
+type fixed login
+
+func (f fixed) login(context.Context) (login, error)       { return login(f), nil }
+func (f fixed) renew(context.Context, login) (login, bool) { return login{}, false }
+
+// passwordFile is read for each connection: the file may be replaced at any time.
+type passwordFile struct{ user, path string }
+
+func (f passwordFile) login(context.Context) (login, error) {
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			err = e.Err
+		}
+		return login{}, fmt.Errorf("DB_PASSWORD_FILE: %.200q: %w", f.path, err)
+	}
+	text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
+	if len(text) == 0 {
+		return login{}, fmt.Errorf("DB_PASSWORD_FILE: %.200q is empty", f.path)
+	}
+	return login{user: f.user, password: string(text)}, nil
+}
+
+func (f passwordFile) renew(ctx context.Context, refused login) (login, bool) {
+	l, err := f.login(ctx)
+	return l, err == nil && l != refused
+}
+
+// The bounds of asking for credentials.
+const (
+	// credentialsWithin is how long one answer is waited for; a request has 8 s for everything.
+	credentialsWithin = 3 * time.Second
+	// credentialsPause is between two questions where the first brought nothing new, or a wrong password would have every
+	// attempt to connect ask again.
+	credentialsPause = time.Second
+	// credentialsGrace is how much longer the old ones are used without asking, once an answer did not come.
+	credentialsGrace = 30 * time.Second
+)
+
+// cached keeps what fetch returns for as long as fetch says. One question is under way at a time, and all wait for its
+// answer; it outlives the caller that asked it. Where none comes, the old login stays in use.
+type cached struct {
+	fetch func(context.Context) (login, time.Duration, error)
+	now   func() time.Time
+	log   *slog.Logger
+
+	mu       sync.Mutex
+	asking   chan struct{} // closed when the question under way has its answer; nil: there is none
+	have     login         // of which the zero value stands for none
+	err      error         // of the last question
+	until    time.Time     // have is fresh until then
+	notAgain time.Time     // no question before then
+}
+
+func (c *cached) login(ctx context.Context) (login, error) { return c.get(ctx, login{}) }
+
+func (c *cached) renew(ctx context.Context, refused login) (login, bool) {
+	l, err := c.get(ctx, refused)
+	return l, err == nil && l != refused
+}
+
+// get returns another login than refused if it can.
+func (c *cached) get(ctx context.Context, refused login) (login, error) {
+	for {
+		c.mu.Lock()
+		// Round strips the monotonic reading, which stands still while a function on Lambda is frozen.
+		now := c.now().Round(0)
+		fresh := c.have != login{} && c.have != refused && now.Before(c.until)
+		if fresh || now.Before(c.notAgain) {
+			defer c.mu.Unlock()
+			if c.have == (login{}) {
+				return login{}, c.err
+			}
+			return c.have, nil
+		}
+		if c.asking == nil {
+			c.asking = make(chan struct{})
+			go c.ask(context.WithoutCancel(ctx))
+		}
+		asking := c.asking
+		c.mu.Unlock()
+		select {
+		case <-asking:
+		case <-ctx.Done():
+			return login{}, ctx.Err()
+		}
+	}
+}
+
+func (c *cached) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, credentialsWithin)
+	defer cancel()
+	l, good, err := c.fetch(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer func() { close(c.asking); c.asking = nil }()
+	now := c.now().Round(0)
+	c.err = err
+	if err != nil || l == c.have {
+		c.notAgain = now.Add(credentialsPause)
+	}
+	switch {
+	case err == nil:
+		if c.have != (login{}) && c.have != l && !l.token {
+			c.log.LogAttrs(ctx, slog.LevelInfo, "database credentials changed")
+		}
+		c.have, c.until = l, now.Add(good)
+	case c.have != login{}:
+		c.until = now.Add(credentialsGrace)
+		c.log.LogAttrs(ctx, slog.LevelWarn, "database credentials not refreshed, the old ones stay in use", slog.String("error", err.Error()))
+	}
+}
+
+// connector opens MySQL's connections with credentials.
+type connector struct {
+	driver.Connector
+	credentials credentials
+}
+
+// connectWithin bounds a connection's making as a whole. The driver's own time-outs do not reach its TLS handshake, where
+// a server that hangs would hold the pool for ever.
+const connectWithin = ioTimeout
+
+// Connect tries once more where the server refuses a login that has been replaced meanwhile.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	l, err := c.credentials.login(ctx)
+	if err != nil {
+		return nil, &connectError{err}
+	}
+	conn, err := c.connect(ctx, l)
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1045 {
+		if l, ok := c.credentials.renew(ctx, l); ok {
+			conn, err = c.connect(ctx, l)
+		}
+	}
+	if err != nil {
+		return nil, &connectError{err}
+	}
+	return conn, nil
+}
+
+type loginKey struct{}
+
+func (c connector) connect(ctx context.Context, l login) (driver.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, loginKey{}, l), connectWithin)
+	defer cancel()
+	return c.Connector.Connect(ctx)
+}
+
+// beforeConnect is the driver's hook: it puts the login, and TLS for the host that it may name, into a connection's settings.
+func (t *mysqlTarget) beforeConnect(tlsTo tlsSetting) func(context.Context, *mysql.Config) error {
+	return func(ctx context.Context, cfg *mysql.Config) error {
+		l := ctx.Value(loginKey{}).(login)
+		host, port := t.host, t.port
+		if host == "" {
+			// The port beside a host, and not that of another one.
+			if host = l.host; host == "" {
+				return errors.New("DB_HOST: is not set, and the secret names no host")
+			}
+			if port == "" {
+				port = l.port
+			}
+		}
+		if port == "" {
+			port = "3306"
+		}
+		if cfg.DBName == "" {
+			if cfg.DBName = l.name; l.name == "" {
+				return errors.New("DB_NAME: is not set, and the secret names no database")
+			}
+		}
+		cfg.Addr, cfg.User, cfg.Passwd = net.JoinHostPort(host, port), l.user, l.password
+		cfg.TLS, cfg.AllowCleartextPasswords = tlsTo(host), l.token
+		return nil
+	}
+}
+
+// connectError is a connection that did not come about: whatever stood in the way, nothing was carried out.
+type connectError struct{ err error }
+
+func (e *connectError) Error() string { return e.err.Error() }
+func (e *connectError) Unwrap() error { return e.err }
