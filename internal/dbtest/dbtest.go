@@ -131,7 +131,7 @@ var shared = sync.OnceValues(func() (*mysql.Config, error) {
 		}
 		return cfg, nil
 	}
-	s, err := start(throwaway)
+	s, err := start("", throwaway)
 	if err != nil {
 		return nil, err
 	}

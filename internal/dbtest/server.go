@@ -40,7 +40,13 @@ var throwaway = []string{"--innodb-flush-method=nosync", "--innodb-flush-log-at-
 // killed. Skips or fails like MySQL where the machine has none.
 func StartServer(t testing.TB, options ...string) *Server {
 	t.Helper()
-	s, err := start(append([]string{"--innodb-flush-method=nosync", "--innodb-buffer-pool-size=64M"}, options...))
+	return StartServerIn(t, "", options...)
+}
+
+// StartServerIn is StartServer with the data in a new folder within parent.
+func StartServerIn(t testing.TB, parent string, options ...string) *Server {
+	t.Helper()
+	s, err := start(parent, append([]string{"--innodb-flush-method=nosync", "--innodb-buffer-pool-size=64M"}, options...))
 	if err != nil {
 		missing(t, err)
 	}
@@ -97,7 +103,7 @@ func (s *Server) remove() {
 	os.RemoveAll(s.dir)
 }
 
-func start(options []string) (*Server, error) {
+func start(parent string, options []string) (*Server, error) {
 	binary, err := exec.LookPath("mysqld")
 	if err != nil {
 		if binary, err = exec.LookPath("mariadbd"); err != nil {
@@ -109,7 +115,7 @@ func start(options []string) (*Server, error) {
 		return nil, fmt.Errorf("%s --version: %w", binary, err)
 	}
 	// A short name: a socket's path may be 107 characters long.
-	dir, err := os.MkdirTemp("", "db")
+	dir, err := os.MkdirTemp(parent, "db")
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +158,7 @@ func (s *Server) run() error {
 	}
 	defer log.Close()
 	args := append([]string{"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--bind-address=127.0.0.1", "--port=" + strconv.Itoa(s.Port),
-		"--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"), "--skip-log-bin", "--loose-mysqlx=OFF"}, asRoot()...)
+		"--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"), "--tmpdir=" + s.dir, "--skip-log-bin", "--loose-mysqlx=OFF"}, asRoot()...)
 	cmd := exec.Command(s.binary, append(args, s.options...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	endWithParent(cmd)

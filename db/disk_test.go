@@ -1,0 +1,106 @@
+package db_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"library-management/db"
+	"library-management/internal/dbtest"
+	"library-management/library"
+)
+
+// smallDisk is a folder on a disk of its own of that many bytes. It needs root and Linux.
+func smallDisk(t *testing.T, bytes string) string {
+	t.Helper()
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("a disk of its own needs root and Linux")
+	}
+	dir, err := os.MkdirTemp("", "disk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(dir) })
+	if err := mount(dir, bytes); err != nil {
+		t.Skip(err) // a container's root may not
+	}
+	t.Cleanup(func() { unmount(t, dir) })
+	return dir
+}
+
+// fill takes all the room that is left on the disk, and gives it back by free.
+func fill(t *testing.T, dir string) (free func()) {
+	t.Helper()
+	name := filepath.Join(dir, "filler")
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{1 << 20, 1 << 12} {
+		for block := make([]byte, size); err == nil || !errors.Is(err, syscall.ENOSPC); _, err = f.Write(block) {
+		}
+		err = nil
+	}
+	f.Close()
+	return func() { os.Remove(name) }
+}
+
+// The disk is full: writes are Unavailable, reads go on, the balancer keeps the instance, and with room again it writes.
+func TestDiskFull(t *testing.T) {
+	large := strings.Repeat("x", library.MaxAuthor)
+	test := func(t *testing.T, dir string, d *dbtest.Database) {
+		s := d.Open(t)
+		first := newBook(t, s, 1)
+		acknowledged := 1
+		write := func() error {
+			_, err := s.CreateBook(ctx, library.Book{Title: "t", Author: large, Copies: 1})
+			if err == nil {
+				acknowledged++
+			}
+			return err
+		}
+		free := fill(t, dir)
+		defer free()
+		var full error
+		for n := 0; full == nil; n++ {
+			if full = write(); n == 100_000 {
+				t.Fatal("the disk never fills")
+			}
+		}
+		refused(t, full, library.CodeUnavailable)
+		t.Logf("%v, after %d more books", errors.Unwrap(full), acknowledged-1)
+		for range 20 {
+			if err := write(); err != nil {
+				refused(t, err, library.CodeUnavailable)
+			}
+			_, err := s.FindBook(ctx, first.ID)
+			refused(t, err, "")
+			_, _, err = s.FindUsers(ctx, library.Page{Limit: 10})
+			refused(t, err, "")
+			if err := s.Ready(ctx); err != nil {
+				t.Errorf("Ready on a full disk: %v", err)
+			}
+		}
+		free()
+		refused(t, write(), "")
+		var rows int
+		if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM books`).Scan(&rows); err != nil || rows != acknowledged {
+			t.Errorf("%d books, %v; acknowledged were %d", rows, err, acknowledged)
+		}
+		idle(t, s)
+	}
+	t.Run("sqlite", func(t *testing.T) {
+		dir := smallDisk(t, "4m")
+		test(t, dir, &dbtest.Database{Engine: "sqlite", Config: db.Config{URL: "sqlite://" + filepath.Join(dir, "library.db"), Logger: dbtest.Quiet}})
+	})
+	t.Run("mysql", func(t *testing.T) {
+		dir := smallDisk(t, "450m")
+		// Small files, and room for the log taken beforehand: what fills up is the table.
+		server := dbtest.StartServerIn(t, dir, "--innodb-doublewrite=OFF", "--loose-innodb-redo-log-capacity=16M", "--innodb-log-file-size=16M")
+		test(t, dir, server.Database(t))
+	})
+}
