@@ -68,8 +68,7 @@ func (e *edge) serve(ctx *fasthttp.RequestCtx, answer func()) {
 		size = len(ctx.Response.Body())
 	}
 	if method == fiber.MethodHead {
-		ctx.Response.ResetBody()
-		ctx.Response.SkipBody = true
+		ctx.Response.ResetBody() // fasthttp skips it, others might send it
 		if size > 0 {
 			ctx.Response.Header.SetContentLength(size)
 		}

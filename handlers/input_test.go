@@ -37,6 +37,8 @@ func TestBadInput(t *testing.T) {
 			{"surrogate in UTF-8", "POST", "/books/", title("\"\xed\xa0\x80\""), 400, malformed, "body"},
 			{"lone high surrogate", "POST", "/books/", title(`"\ud83d"`), 400, malformed, "body"},
 			{"lone low surrogate", "POST", "/books/", title(`"\uDCDA\ud83d"`), 400, malformed, "body"},
+			{"two high surrogates", "POST", "/books/", title(`"\ud83d\ud83d"`), 400, malformed, "body"},
+			{"high surrogate and another character", "POST", "/books/", title(`"\ud83d\ue000"`), 400, malformed, "body"},
 			{"high surrogate twice", "POST", "/books/", title(`"\ud83d\ud83d\udcda"`), 400, malformed, "body"},
 			{"lone surrogate in a name", "POST", "/books/", `{"\ud800":1}`, 400, malformed, "body"},
 			{"raw NUL", "POST", "/books/", title("\"a\x00b\""), 400, malformed, "body"},
