@@ -12,6 +12,7 @@ import (
 
 	"library-management/db"
 	"library-management/handlers"
+	"library-management/metrics"
 	"library-management/runtime"
 )
 
@@ -20,7 +21,10 @@ func main() { os.Exit(realMain(context.Background(), os.Args[1:], os.Stdin, os.S
 // serve wires the rooms together: settings, database, API, and the door that this process is behind.
 func serve(ctx context.Context, s settings, stderr io.Writer) error {
 	logger := s.logger(stderr)
-	store, err := db.Open(s.database(logger))
+	var counts metrics.Metrics
+	config := s.database(logger)
+	config.OnRetry, config.OnFailure = counts.Retry, counts.Failure
+	store, err := db.Open(config)
 	if err != nil {
 		return err
 	}
@@ -28,6 +32,7 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 
 	var draining atomic.Bool
 	api := s.api(logger)
+	api.Observe = counts.Request
 	api.BasePath = runtime.BasePath
 	api.Ready = func(ctx context.Context) error {
 		if draining.Load() {
@@ -41,6 +46,9 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if err := counts.Serve(ctx, s.MetricsAddr, store); err != nil {
+		return fmt.Errorf("METRICS_ADDR: %w", err)
+	}
 	if s.migrates() || !runtime.OnLambda() { // on Lambda nothing at the start waits for the database
 		prepared := make(chan struct{})
 		go func() {

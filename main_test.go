@@ -248,12 +248,7 @@ type process struct {
 // start starts the program with settings, on a free port.
 func start(t *testing.T, env ...string) *process {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	address := freeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	p := &process{exec.Command(os.Args[0]), "http://" + address, &bytes.Buffer{}, make(chan struct{})}
 	p.Dir = t.TempDir()
@@ -274,6 +269,17 @@ func start(t *testing.T, env ...string) *process {
 		}
 	})
 	return p
+}
+
+// freeAddress is an address on this machine that nothing listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }
 
 // await asks until path answers with status.
@@ -363,6 +369,48 @@ func TestServe_before_its_database(t *testing.T) {
 	p.await(t, "/readyz", 200)
 	if status, answer := p.post(t, "/users/", `{"name":"Ada"}`); status != 201 {
 		t.Errorf("with the database: got %d, %v", status, answer)
+	}
+}
+
+// TestServe_metrics: what happens is counted, on a listener of its own.
+func TestServe_metrics(t *testing.T) {
+	server := dbtest.StartServer(t)
+	address := freeAddress(t)
+	p := start(t, append(configure(t, server.Database(t)), "METRICS_ADDR="+address)...)
+	p.await(t, "/readyz", 200)
+	p.post(t, "/users/", `{"name":"Ada"}`)
+	p.post(t, "/books/", `{"title":"Dune","author":"Frank Herbert"}`)
+	p.post(t, "/books/1/borrow/1", "")
+	p.post(t, "/books/1/borrow/1", "")
+	scrape := func(lines ...string) {
+		t.Helper()
+		r, err := http.Get("http://" + address + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range lines {
+			if !regexp.MustCompile("(?m)^" + line + "$").Match(text) {
+				t.Errorf("/metrics lacks %s:\n%s", line, text)
+			}
+		}
+	}
+	const borrow = `method="POST",route="/books/\{book_id\}/borrow/\{user_id\}"`
+	scrape(`library_requests_total\{`+borrow+`,status="200"\} 1`, `library_requests_total\{`+borrow+`,status="409"\} 1`,
+		`library_request_duration_seconds_count\{`+borrow+`\} 2`, `library_open_loans 1`, `library_database_waiting 0`,
+		`library_database_shed_total 0`, `library_database_failures_total\{code="unavailable"\} 0`)
+	server.Kill()
+	p.post(t, "/books/1/return/1", "")
+	scrape(`library_database_failures_total\{code="unavailable"\} [1-9].*`, `library_database_retries_total\{reason="connection"\} [1-9].*`,
+		`library_requests_total\{method="POST",route="/books/\{book_id\}/return/\{user_id\}",status="503"\} 1`)
+	p.await(t, "/metrics", 404)       // on the public port
+	t.Setenv("METRICS_ADDR", address) // taken by the process above
+	if status, _, stderr := run("", "serve"); status != 1 || !strings.HasPrefix(stderr, "library: METRICS_ADDR: ") {
+		t.Errorf("got %d, %q", status, stderr)
 	}
 }
 

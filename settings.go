@@ -56,6 +56,8 @@ type settings struct {
 	CORSOrigins    []string       `envconfig:"CORS_ORIGINS" default:"*" desc:"origins, with commas between, whose pages may call"`
 	BasePath       string         `envconfig:"BASE_PATH" desc:"on Lambda, the path a custom domain maps to the function, such as /v1"`
 
+	MetricsAddr string `envconfig:"METRICS_ADDR" desc:"host:port of a listener for /metrics, such as 127.0.0.1:9090; none unless set, and never the public port"`
+
 	LogLevel  slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 	LogFormat string     `envconfig:"LOG_FORMAT" unset:"json; on a terminal text" desc:"json or text"`
 

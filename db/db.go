@@ -41,6 +41,9 @@ type Config struct {
 	Policy library.Policy
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
+	// OnRetry is called for each operation that is tried again, with the reason, and OnFailure for each that fails because of
+	// the database, with the error's code; both may be nil.
+	OnRetry, OnFailure func(string)
 	// Logger takes what happens behind the caller's back, such as a retry; nil is slog.Default.
 	Logger *slog.Logger
 }
@@ -54,8 +57,9 @@ type Store struct {
 	log     *slog.Logger
 
 	// gate is before the pool, as wide as the pool: nothing ever waits inside the pool, where no one sees the queue.
-	gate  *gate
-	ready readiness
+	gate               *gate
+	onRetry, onFailure func(string)
+	ready              readiness
 }
 
 var _ library.Store = (*Store)(nil)
@@ -88,6 +92,11 @@ func Open(c Config) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.Default()
 	}
+	for to, f := range map[*func(string)]func(string){&s.onRetry: c.OnRetry, &s.onFailure: c.OnFailure} {
+		if *to = f; f == nil {
+			*to = func(string) {}
+		}
+	}
 	target, err := c.target()
 	if err != nil {
 		return nil, err
@@ -108,6 +117,23 @@ func (s *Store) Close() error { return s.db.Close() }
 
 // Name says which database this is, without anything secret: for the log.
 func (s *Store) Name() string { return s.dialect.name + " " + s.dialect.database }
+
+// Queue is how many operations are at the database now, how many wait for their turn, and how many were turned away so far.
+func (s *Store) Queue() (inside, waiting, shed int64) {
+	waiting, shed = s.gate.waiting.Load(), s.gate.shed.Load()
+	if w := s.dialect.writer; w != nil {
+		waiting, shed = waiting+w.waiting.Load(), shed+w.shed.Load()
+	}
+	return int64(len(s.gate.places)), waiting, shed
+}
+
+// OpenLoans counts the open loans.
+func (s *Store) OpenLoans(ctx context.Context) (n int64, err error) {
+	err = s.read(ctx, func() error {
+		return s.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM loans WHERE returned_on IS NULL`).Scan(&n)
+	})
+	return n, err
+}
 
 // Stats are those of the pool.
 func (s *Store) Stats() sql.DBStats { return s.db.Stats() }

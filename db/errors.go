@@ -103,6 +103,23 @@ func lost(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
+// reason names, for the metrics, why an operation is tried again.
+func reason(err error) string {
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		switch e.Number {
+		case 1213, 1020:
+			return "deadlock"
+		case 1040, 1203:
+			return "too_many_connections"
+		}
+		return "other"
+	}
+	if errors.Is(err, driver.ErrBadConn) || lost(err) {
+		return "connection"
+	}
+	return "other"
+}
+
 // outward turns an error of a driver into one that callers know. A *library.Error goes through as it is.
 func outward(err error) error {
 	if err == nil {

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -29,7 +30,8 @@ const attempts = 4
 // inTx runs fn in a transaction and commits it. An attempt that was certainly not carried out is repeated, up to three
 // times within ctx, and one whose outcome is not known is repeated with unsure set; fn must be ready for that.
 // Where the outcome stays unknown, the error's code is CodeUnknownOutcome.
-func (s *Store) inTx(ctx context.Context, fn func(*tx) error) error {
+func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
+	defer func() { s.failed(err) }()
 	if s.dialect.writer != nil {
 		leave, err := s.dialect.writer.enter(ctx)
 		if err != nil {
@@ -62,6 +64,7 @@ func (s *Store) inTx(ctx context.Context, fn func(*tx) error) error {
 			return outward(err)
 		}
 		s.log.LogAttrs(ctx, slog.LevelWarn, "database retry", slog.Int("attempt", attempt), slog.Bool("unsure", t.unsure), slog.String("error", err.Error()))
+		s.onRetry(reason(err))
 		select {
 		case <-time.After(rand.N(20*time.Millisecond) << attempt):
 		case <-ctx.Done():
@@ -100,7 +103,8 @@ func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committ
 }
 
 // read runs fn, which only reads, again where a connection broke: a read has no outcome to be unsure of.
-func (s *Store) read(ctx context.Context, fn func() error) error {
+func (s *Store) read(ctx context.Context, fn func() error) (err error) {
+	defer func() { s.failed(err) }()
 	leave, err := s.gate.enter(ctx)
 	if err != nil {
 		return err
@@ -114,10 +118,18 @@ func (s *Store) read(ctx context.Context, fn func() error) error {
 		if !(faultOf(err) == again || lost(err)) || attempt == attempts || ctx.Err() != nil {
 			return outward(err)
 		}
+		s.onRetry(reason(err))
 		select {
 		case <-time.After(rand.N(20*time.Millisecond) << attempt):
 		case <-ctx.Done():
 		}
+	}
+}
+
+// failed counts what ends in an error that is the database's.
+func (s *Store) failed(err error) {
+	if e, ok := errors.AsType[*library.Error](err); ok && e.Kind == library.Unavailable {
+		s.onFailure(e.Code)
 	}
 }
 

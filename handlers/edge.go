@@ -27,12 +27,13 @@ const (
 type edge struct {
 	app     *fiber.App
 	log     *slog.Logger
+	observe func(method, route string, status int, took time.Duration)
 	trusted []netip.Prefix
 }
 
 func newEdge(app *fiber.App, c Config) *edge {
 	trusted, _ := networks(c.TrustedProxies) // New has checked them
-	return &edge{app, c.Logger, trusted}
+	return &edge{app, c.Logger, c.Observe, trusted}
 }
 
 func (e *edge) wrap() {
@@ -76,9 +77,11 @@ func (e *edge) serve(ctx *fasthttp.RequestCtx, answer func()) {
 	}
 
 	route, _ := ctx.UserValue(routeKey).(string)
+	took := time.Since(start)
+	e.observe(method, route, ctx.Response.StatusCode(), took)
 	e.log.LogAttrs(ctx, slog.LevelInfo, "request",
 		slog.String("request_id", id), slog.String("method", clip(method)), slog.String("path", clip(path)), slog.String("route", route),
-		slog.Int("status", ctx.Response.StatusCode()), slog.Float64("duration_ms", float64(time.Since(start).Microseconds())/1000),
+		slog.Int("status", ctx.Response.StatusCode()), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 		slog.Int("bytes", size), slog.String("client_ip", e.client(ctx)))
 }
 

@@ -43,6 +43,8 @@ type Config struct {
 	Ready func(context.Context) error
 	// BasePath is the public prefix of every path, such as "/prod", which Location, Link and problem types need; nil: none.
 	BasePath func(context.Context) string
+	// Observe is told of each answer, with the pattern of its route, "" where none was met; it may be nil.
+	Observe func(method, route string, status int, took time.Duration)
 	// CORSOrigins are the origins whose pages may call; none, or "*": any.
 	CORSOrigins []string
 	// TrustedProxies are the addresses and networks (CIDR) whose X-Forwarded-For is believed.
@@ -94,6 +96,9 @@ func New(store library.Store, c Config) *fiber.App {
 	}
 	if c.BasePath == nil {
 		c.BasePath = func(context.Context) string { return "" }
+	}
+	if c.Observe == nil {
+		c.Observe = func(string, string, int, time.Duration) {}
 	}
 	if c.Ready == nil {
 		c.Ready = func(context.Context) error { return nil }
