@@ -100,7 +100,7 @@ func TestDiskFull(t *testing.T) {
 	t.Run("mysql", func(t *testing.T) {
 		dir := smallDisk(t, "450m")
 		// Small files, and room for the log taken beforehand: what fills up is the table.
-		server := dbtest.StartServerIn(t, dir, "--innodb-doublewrite=OFF", "--loose-innodb-redo-log-capacity=16M", "--innodb-log-file-size=16M")
+		server := dbtest.StartServerIn(t, dir, "--innodb-doublewrite=OFF", "--loose-innodb-redo-log-capacity=16M", "--loose-innodb-log-file-size=16M")
 		test(t, dir, server.Database(t))
 	})
 }

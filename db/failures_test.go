@@ -121,13 +121,19 @@ func TestFailures(t *testing.T) {
 		exec1(t, admin, `SET GLOBAL max_connections = 5`)
 		defer exec1(t, admin, fmt.Sprint(`SET GLOBAL max_connections = `, before))
 		// Others take them all, one after the other.
-		taken := others.SQL(t)
+		pool := others.SQL(t)
+		var taken []*sql.Conn
 		for len(connections(t, admin, asMember.Config.User)) > 0 {
 			killConnections(t, admin, asMember.Config.User)
-			taken.Conn(ctx)
+			if c, err := pool.Conn(ctx); err == nil {
+				taken = append(taken, c)
+			}
 		}
 		l.failed()
-		taken.Close()
+		for _, c := range taken {
+			c.Close()
+		}
+		pool.Close()
 		l.recovers() // on five connections for ten
 		exec1(t, admin, fmt.Sprint(`SET GLOBAL max_connections = `, before))
 		l.finish()

@@ -255,6 +255,7 @@ func TestConnectionBreaksInTheMiddle(t *testing.T) {
 
 // A caller's deadline ends the wait for COMMIT as well; what the server makes of it is not known then.
 func TestDeadlineWhileCommitting(t *testing.T) {
+	t.Parallel() // it waits for a read time-out
 	d := dbtest.MySQL(t)
 	behind, proxy := d.Through(t)
 	s := behind.Open(t)

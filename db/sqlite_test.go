@@ -75,6 +75,7 @@ func TestLockedFileIsWaitedFor(t *testing.T) {
 
 // A lock that is held too long is answered within four seconds, or by the caller's deadline; nothing comes of it later.
 func TestFileLockedForLong(t *testing.T) {
+	t.Parallel()
 	d := dbtest.SQLite(t)
 	s := d.Open(t)
 	unlock := lockFile(t, d)
