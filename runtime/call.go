@@ -9,9 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gofiber/fiber/v2"
-	"github.com/valyala/fasthttp"
 )
 
 // call is one invocation as a connection in memory: fasthttp reads the request from it and writes the answer to it.
@@ -43,13 +40,8 @@ func (c *call) release() {
 	calls.Put(c)
 }
 
-// enter is called by the wrapped handler (wrap) before the app's.
-func (c *call) enter(app *fiber.App, fctx *fasthttp.RequestCtx) error {
-	f := app.AcquireCtx(fctx)
-	f.SetUserContext(c.context)
-	app.ReleaseCtx(f)
-	return c.refusal
-}
+// invoked gives the call itself, out of a secureCall as well.
+func (c *call) invoked() *call { return c }
 
 func (c *call) Read(p []byte) (int, error) { return c.in.Read(p) }
 

@@ -32,19 +32,32 @@ func wrap(app *fiber.App, log *slog.Logger, stopping *atomic.Bool) {
 		for _, name := range contextHeaders {
 			fctx.Request.Header.Del(name)
 		}
-		if served, ok := fctx.Conn().(interface {
-			enter(*fiber.App, *fasthttp.RequestCtx) error
-		}); ok {
-			if err := served.enter(app, fctx); err != nil {
-				refuse(app, fctx, err)
-				return
-			}
+		if err := enter(app, fctx); err != nil {
+			refuse(app, fctx, err)
+			return
 		}
 		next(fctx)
 		if stopping.Load() {
 			fctx.SetConnectionClose() // moves a client that keeps its connection over to another instance
 		}
 	}
+	unreadable := server.ErrorHandler
+	server.ErrorHandler = func(fctx *fasthttp.RequestCtx, err error) {
+		_ = enter(app, fctx) // it is refused as it is
+		unreadable(fctx, err)
+	}
+}
+
+// enter gives a request that came by Lambda its context, and returns why it is to be refused.
+func enter(app *fiber.App, fctx *fasthttp.RequestCtx) error {
+	c, ok := fctx.Conn().(interface{ invoked() *call })
+	if !ok {
+		return nil
+	}
+	f := app.AcquireCtx(fctx)
+	defer app.ReleaseCtx(f)
+	f.SetUserContext(c.invoked().context)
+	return c.invoked().refusal
 }
 
 var contextHeaders = []string{core.APIGwContextHeader, core.APIGwStageVarsHeader, core.ALBContextHeader}
@@ -60,6 +73,10 @@ func refuse(app *fiber.App, fctx *fasthttp.RequestCtx, err error) {
 	}()
 	if isDefault(app.Config().ErrorHandler) {
 		problem(fctx, err)
+		return
+	}
+	if e, ok := err.(*fiber.Error); ok && e.Code == fiber.StatusBadRequest {
+		app.Server().ErrorHandler(fctx, err) // as a request that cannot be read on a port, for whoever logs those
 		return
 	}
 	c := app.AcquireCtx(fctx)

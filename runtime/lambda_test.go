@@ -331,6 +331,41 @@ func TestBasePath(t *testing.T) {
 	}
 }
 
+// TestRefusalsKeepBasePath wants the public prefix where the app's ErrorHandler writes what its handlers never saw.
+func TestRefusalsKeepBasePath(t *testing.T) {
+	app := fiber.New(fiber.Config{BodyLimit: 10, ErrorHandler: func(c *fiber.Ctx, err error) error {
+		status := 500
+		if e, ok := err.(*fiber.Error); ok {
+			status = e.Code
+		}
+		c.Location(runtime.BasePath(c.UserContext()) + "/problems")
+		return c.SendStatus(status)
+	}})
+	app.Post("/panic", func(c *fiber.Ctx) error { panic("secret") })
+	app.Post("/hang", func(c *fiber.Ctx) error { select {} })
+	f := runtime.NewInvoker(app, runtime.Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	for _, test := range []struct {
+		path, body string
+		isBase64   bool
+		want       int
+	}{
+		{"/none", "", false, 404},
+		{"/too/large", "more than ten bytes", false, 413},
+		{"/bad/base64", "!!!", true, 400},
+		{"/panic", "", false, 500},
+		{"/hang", "", false, 504},
+	} {
+		e := restEvent(request{"POST", test.path, nil, test.body})
+		e["isBase64Encoded"] = test.isBase64
+		payload, _ := json.Marshal(e)
+		if a := invoke(t, f, ctx, "rest", payload, nil); a.status != test.want || a.headers.Get("Location") != "/prod/problems" {
+			t.Errorf("%s: got %v, want %d and Location: /prod/problems", test.path, a, test.want)
+		}
+	}
+}
+
 // TestClaims reads the authorizer's claims, and wants none that a client sent.
 func TestClaims(t *testing.T) {
 	app := fiber.New()
