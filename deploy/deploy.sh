@@ -68,7 +68,8 @@ apply() { # stack, template, Parameter=value…
       ;;
   esac
   said=$(cfn deploy --stack-name "$stack" --template-file "stack/$template" --capabilities CAPABILITY_IAM \
-    --no-execute-changeset --no-fail-on-empty-changeset --tags "library=$name" "${overrides[@]}") || die "$stack: no change set"
+    --no-execute-changeset --no-fail-on-empty-changeset --tags "library=$name" "${overrides[@]}" 2>&1) ||
+    { grep -q 'No updates are to be performed' <<<"$said" || die "$stack: $said"; }
   set=$(grep -oE 'arn:[^ ]+:changeSet/[^ ]+' <<<"$said" | head -n 1) || { echo "nothing to change" >&2; return; }
 
   cfn describe-change-set --change-set-name "$set" --output table \
