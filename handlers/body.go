@@ -204,7 +204,7 @@ func (readOnly) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{ReadOnly: true, Description: "Set by the library; ignored."}
 }
 
-// put sets *to to what was sent: null is the zero value.
+// put sets *to to what was sent. Null is the zero value, which the domain refuses where there has to be one.
 func put[T string | float64](f field[T], to *T) {
 	if f.sent {
 		*to = f.value
@@ -213,16 +213,11 @@ func put[T string | float64](f field[T], to *T) {
 
 // faults are the fields that a domain check refuses, as huma reports its own.
 func faults(err error, at *huma.PathBuffer) (list []error) {
+	if err == nil {
+		return nil
+	}
 	for _, f := range problemOf(err).Errors {
 		list = append(list, &huma.ErrorDetail{Location: at.With(strings.TrimPrefix(f.Location, "body.")), Message: f.Message})
 	}
 	return list
-}
-
-// mustNotBeNull is what huma does not check of optional fields.
-func mustNotBeNull(at *huma.PathBuffer, name string, null bool) []error {
-	if !null {
-		return nil
-	}
-	return []error{&huma.ErrorDetail{Location: at.With(name), Message: "must not be null"}}
 }

@@ -3,7 +3,6 @@ package handlers
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -106,11 +105,7 @@ func (in *BookInput) patch(b *library.Book) {
 func (in *BookInput) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
 	b := library.Book{Title: "-", Author: "-", Copies: 1} // what is absent is huma's to judge
 	in.patch(&b)
-	errs := slices.Concat(mustNotBeNull(at, "title", in.Title.null), mustNotBeNull(at, "author", in.Author.null), mustNotBeNull(at, "copies", in.Copies.null))
-	if err := b.Clean(); err != nil {
-		errs = append(errs, faults(err, at)...)
-	}
-	return errs
+	return faults(b.Clean(), at)
 }
 
 // BookPatch is a JSON merge patch of a book.

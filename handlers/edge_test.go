@@ -159,6 +159,13 @@ func TestWithoutConnection(t *testing.T) {
 	if got := req.Response.StatusCode(); got != 201 {
 		t.Errorf("got %d, want 201: %s", got, req.Response.Body())
 	}
+	req.Response.Reset()
+	req.Request.Header.SetMethod("OPTIONS")
+	app.Server().Handler(&req)
+	if got := len(req.Response.Body()); got != 0 || req.Response.StatusCode() != 204 {
+		t.Errorf("OPTIONS: got %d with a body of %d bytes", req.Response.StatusCode(), got)
+	}
+	req.Response.Reset()
 	req.Request.Header.SetMethod("HEAD")
 	req.Request.SetRequestURI("/users/1")
 	app.Server().Handler(&req)

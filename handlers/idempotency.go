@@ -35,7 +35,7 @@ func (k *Idempotency) Resolve(ctx huma.Context) []error {
 	for _, part := range []string{c.Method(), strings.TrimSuffix(c.Path(), "/")} {
 		h.Write([]byte(part + "\n"))
 	}
-	h.Write(c.Body())
+	h.Write(c.Request().Body()) // as it came: c.Body would inflate it without a limit
 	k.fingerprint = base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 	return nil
 }

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -62,11 +61,7 @@ func (in *UserInput) patch(u *library.User) {
 func (in *UserInput) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
 	u := library.User{Name: "-"} // what is absent is huma's to judge
 	in.patch(&u)
-	errs := slices.Clone(mustNotBeNull(at, "name", in.Name.null))
-	if err := u.Clean(); err != nil {
-		errs = append(errs, faults(err, at)...)
-	}
-	return errs
+	return faults(u.Clean(), at)
 }
 
 // UserPatch is a JSON merge patch of a user.
