@@ -32,6 +32,7 @@ const usage = `library lends books: an API on a port, or on AWS Lambda where it 
 
   library [serve]                      serve the API
   library migrate up|status            bring the database's schema up to date, or list its steps
+  library migrate adopt                take over a database of the original project, which stays as it was under other names
   library import [--books FILE] [--users FILE] [--loans FILE]
                                        take in CSV files, each with a header; - is standard input
   library healthcheck                  ask the server on this machine whether it lives: exit status 0 or 1
@@ -84,8 +85,8 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 	}
 	args = flags.Args()
 	if command == "migrate" {
-		if len(args) != 1 || args[0] != "up" && args[0] != "status" {
-			return fmt.Errorf("migrate is followed by up or status: %w", errUsage)
+		if len(args) != 1 || args[0] != "up" && args[0] != "status" && args[0] != "adopt" {
+			return fmt.Errorf("migrate is followed by up, status or adopt: %w", errUsage)
 		}
 	} else if len(args) > 0 {
 		return fmt.Errorf("%.100q is not understood: %w", args[0], errUsage)
@@ -163,10 +164,20 @@ func migrate(ctx context.Context, s settings, verb string, stdout, stderr io.Wri
 		return err
 	}
 	defer store.Close()
-	if verb == "up" {
+	switch verb {
+	case "up":
 		if _, err := store.Migrate(ctx); err != nil {
 			return err
 		}
+	case "adopt":
+		a, err := store.Adopt(ctx)
+		for _, note := range a.Notes {
+			fmt.Fprintln(stdout, note)
+		}
+		if err == nil {
+			fmt.Fprintf(stdout, "adopted %d users, %d books and %d open loans, with %d in fines; the old tables are original_users and original_books\n", a.Users, a.Books, a.Loans, a.Fines)
+		}
+		return err
 	}
 	steps, err := store.Migrations(ctx)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -44,8 +45,8 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	if err := counts.Serve(ctx, s.MetricsAddr, store); err != nil {
 		return fmt.Errorf("METRICS_ADDR: %w", err)
 	}
@@ -53,7 +54,9 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		prepared := make(chan struct{})
 		go func() {
 			defer close(prepared)
-			store.Prepare(ctx, s.migrates())
+			if err := store.Prepare(ctx, s.migrates()); errors.Is(err, db.ErrOriginal) {
+				cancel(err) // no time will mend that
+			}
 		}()
 		select { // a database that is there is ready before the first request; one that is not comes when it comes
 		case <-prepared:
@@ -61,13 +64,17 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		}
 	}
 	logger.Info("starting", "version", version, "database", store.Name(), "migrate", s.Migrate)
-	return runtime.Run(ctx, handlers.New(store, api), runtime.Config{
+	err = runtime.Run(ctx, handlers.New(store, api), runtime.Config{
 		Addr:       s.address(),
 		DrainDelay: s.drainDelay(),
 		BasePath:   s.BasePath,
 		Logger:     logger,
 		OnDrain:    func() { draining.Store(true) },
 	})
+	if cause := context.Cause(ctx); errors.Is(cause, db.ErrOriginal) {
+		return cause
+	}
+	return err
 }
 
-var errDraining = fmt.Errorf("the process is stopping")
+var errDraining = errors.New("the process is stopping")

@@ -135,14 +135,14 @@ func TestCommands(t *testing.T) {
 		{[]string{"openapi", "--yaml"}, 0, "openapi: 3.1.0", ""},
 		{[]string{"lend"}, 2, "", "there is no such subcommand"},
 		{[]string{"serve", "now"}, 2, "", `"now" is not understood`},
-		{[]string{"migrate"}, 2, "", "migrate is followed by up or status"},
-		{[]string{"migrate", "down"}, 2, "", "migrate is followed by up or status"},
+		{[]string{"migrate"}, 2, "", "migrate is followed by up, status or adopt"},
+		{[]string{"migrate", "down"}, 2, "", "migrate is followed by up, status or adopt"},
 		{[]string{"import"}, 2, "", "name one file or more"},
 		{[]string{"import", "--books", "-", "--users", "-"}, 2, "", "- for one of them at the most"},
 		{[]string{"import", "--book", "x"}, 2, "", "-book"},
 		{[]string{"import", "--books", "no-such-file.csv"}, 1, "", "no-such-file.csv"},
 		{[]string{"migrate", "status"}, 0, "pending", ""},
-		{[]string{"migrate", "up"}, 0, "00001_books           applied ", ""},
+		{[]string{"migrate", "up"}, 0, "  applied 20", ""},
 		{[]string{"migrate", "status"}, 0, "applied ", ""},
 	} {
 		status, stdout, stderr := run("", test.args...)
@@ -370,6 +370,36 @@ func TestServe_before_its_database(t *testing.T) {
 	if status, answer := p.post(t, "/users/", `{"name":"Ada"}`); status != 201 {
 		t.Errorf("with the database: got %d, %v", status, answer)
 	}
+}
+
+// TestServe_original: a database of the original project is refused until it is adopted.
+func TestServe_original(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		for _, q := range []string{
+			`CREATE TABLE users (id INTEGER PRIMARY KEY, name VARCHAR(255), total_fines INTEGER)`,
+			`CREATE TABLE books (id INTEGER PRIMARY KEY, title VARCHAR(255), author VARCHAR(255), available BOOLEAN, borrowed_by_id INTEGER, due_date DATE)`,
+			`INSERT INTO users (id, name, total_fines) VALUES (1, 'Ada', 3)`,
+			`INSERT INTO books (id, title, author, available, borrowed_by_id, due_date) VALUES (4, 'Dune', 'Herbert', 0, 1, '2026-01-01')`,
+		} {
+			if _, err := d.SQL(t).Exec(q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		env := configure(t, d)
+		p := start(t, append(env, "DRAIN_DELAY=0s")...)
+		<-p.ended
+		if status := p.ProcessState.ExitCode(); status != 1 || !strings.Contains(p.output.String(), "users and books: run library migrate adopt") {
+			t.Errorf("a start: got %d, %s", status, p.output)
+		}
+		if status, stdout, stderr := run("", "migrate", "adopt"); status != 0 || !strings.HasPrefix(stdout, "adopted 1 users, 1 books and 1 open loans, with 3 in fines") {
+			t.Errorf("adopt: got %d, %q, %q", status, stdout, stderr)
+		}
+		p = start(t, env...)
+		p.await(t, "/readyz", 200)
+		if status, answer := p.post(t, "/books/4/borrow/1", ""); status != 409 || answer["code"] != library.CodeAlreadyBorrowed {
+			t.Errorf("got %d, %v", status, answer)
+		}
+	})
 }
 
 // TestServe_metrics: what happens is counted, on a listener of its own.

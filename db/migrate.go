@@ -31,22 +31,13 @@ type Migration struct {
 
 // Migrate brings the schema up to date and returns what it applied. Many instances may call it at once: on MySQL one
 // works while the others wait for it; on SQLite a step is taken once, and the others see that it is there.
-func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
-	var applied []Migration
-	err := s.withProvider(ctx, func(p *goose.Provider) error {
-		for attempt := 1; ; attempt++ {
-			results, err := p.Up(ctx)
-			for _, r := range results {
-				applied = append(applied, Migration{r.Source.Version, r.Source.Path, time.Now()})
-				s.log.LogAttrs(ctx, slog.LevelInfo, "migration applied", slog.Int64("version", r.Source.Version), slog.String("name", r.Source.Path))
-			}
-			// SQLite has no lock that outlives a transaction: where another process was quicker with the same step, this
-			// one's was rolled back as a whole, and the next attempt finds the step done.
-			if err == nil || s.dialect.name != "sqlite" || attempt == 10 || ctx.Err() != nil {
-				return err
-			}
-			time.Sleep(rand.N(50 * time.Millisecond))
+func (s *Store) Migrate(ctx context.Context) (applied []Migration, err error) {
+	err = s.withProvider(ctx, func(p *goose.Provider, pool *sql.DB) error {
+		if err := refuseOriginal(ctx, pool, s.dialect); err != nil {
+			return err
 		}
+		applied, err = s.up(ctx, p)
+		return err
 	})
 	if err != nil {
 		return applied, fmt.Errorf("migrate: %w", err)
@@ -54,10 +45,35 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	return applied, nil
 }
 
+// migrateWith migrates for a caller that holds the lock.
+func (s *Store) migrateWith(ctx context.Context, pool *sql.DB) ([]Migration, error) {
+	p, err := s.provider(pool)
+	if err != nil {
+		return nil, err
+	}
+	return s.up(ctx, p)
+}
+
+func (s *Store) up(ctx context.Context, p *goose.Provider) (applied []Migration, err error) {
+	for attempt := 1; ; attempt++ {
+		results, err := p.Up(ctx)
+		for _, r := range results {
+			applied = append(applied, Migration{r.Source.Version, r.Source.Path, time.Now()})
+			s.log.LogAttrs(ctx, slog.LevelInfo, "migration applied", slog.Int64("version", r.Source.Version), slog.String("name", r.Source.Path))
+		}
+		// SQLite has no lock that outlives a transaction: where another process was quicker with the same step, this
+		// one's was rolled back as a whole, and the next attempt finds the step done.
+		if err == nil || s.dialect.name != "sqlite" || attempt == 10 || ctx.Err() != nil {
+			return applied, err
+		}
+		time.Sleep(rand.N(50 * time.Millisecond))
+	}
+}
+
 // Migrations lists the steps of the schema in order.
 func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	var list []Migration
-	err := s.withProvider(ctx, func(p *goose.Provider) error {
+	err := s.withProvider(ctx, func(p *goose.Provider, _ *sql.DB) error {
 		status, err := p.Status(ctx)
 		for _, m := range status {
 			list = append(list, Migration{m.Source.Version, m.Source.Path, m.AppliedAt})
@@ -72,6 +88,7 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 
 // Prepare brings the schema up to date, or where migrate is false waits until somebody has, and tries again until
 // that is done or ctx ends: the database may come later than this process. What stands in the way is logged.
+// It gives up at once with ErrOriginal.
 func (s *Store) Prepare(ctx context.Context, migrate bool) error {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		var err error
@@ -83,6 +100,9 @@ func (s *Store) Prepare(ctx context.Context, migrate bool) error {
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if errors.Is(err, ErrOriginal) {
+			return err
+		}
 		s.log.LogAttrs(ctx, slog.LevelWarn, "database not ready", slog.String("error", err.Error()))
 		select {
 		case <-time.After(wait):
@@ -91,7 +111,7 @@ func (s *Store) Prepare(ctx context.Context, migrate bool) error {
 	}
 }
 
-func (s *Store) withProvider(ctx context.Context, fn func(*goose.Provider) error) error {
+func (s *Store) withProvider(ctx context.Context, fn func(*goose.Provider, *sql.DB) error) error {
 	// The pool of migrations waits without end, so a server that hangs must be found out before.
 	if err := s.db.PingContext(ctx); err != nil {
 		return err
@@ -101,9 +121,7 @@ func (s *Store) withProvider(ctx context.Context, fn func(*goose.Provider) error
 		return err
 	}
 	defer pool.Close()
-	dialect := goose.DialectSQLite3
 	if s.dialect.name == "mysql" {
-		dialect = goose.DialectMySQL
 		// Not by goose's own WithSessionLocker: goose looks for its table, and makes it, before it takes that lock, so that
 		// eight instances that start at once fail now and then on a table that is half made.
 		unlock, err := lockMigrations(ctx, pool)
@@ -112,15 +130,23 @@ func (s *Store) withProvider(ctx context.Context, fn func(*goose.Provider) error
 		}
 		defer unlock()
 	}
+	p, err := s.provider(pool)
+	if err != nil {
+		return err
+	}
+	return fn(p, pool)
+}
+
+func (s *Store) provider(pool *sql.DB) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, "migrations/"+s.dialect.name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p, err := goose.NewProvider(dialect, pool, files)
-	if err != nil {
-		return err
+	dialect := goose.DialectSQLite3
+	if s.dialect.name == "mysql" {
+		dialect = goose.DialectMySQL
 	}
-	return fn(p)
+	return goose.NewProvider(dialect, pool, files)
 }
 
 // schemaCurrent asks whether the schema is as new as this program needs; a newer one serves it as well.
