@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/awslabs/goformation/v7/schema"
@@ -238,7 +239,8 @@ func isFunction(v any) bool {
 }
 
 // definitions are goformation's JSON schemas of all resources of CloudFormation and SAM, by type.
-var definitions = func() map[string]json.RawMessage {
+// They are read only when asked for: the user data's stand-ins are this program too.
+var definitions = sync.OnceValue(func() map[string]json.RawMessage {
 	var s struct {
 		Definitions map[string]json.RawMessage `json:"definitions"`
 	}
@@ -246,7 +248,7 @@ var definitions = func() map[string]json.RawMessage {
 		panic(err)
 	}
 	return s.Definitions
-}()
+})
 
 // shape is the part of JSON Schema that these definitions use.
 type shape struct {
@@ -265,7 +267,7 @@ var shapes = map[string]*shape{}
 
 func definition(name string) *shape {
 	s, known := shapes[name]
-	if raw, ok := definitions[name]; !known && ok {
+	if raw, ok := definitions()[name]; !known && ok {
 		s = &shape{}
 		if err := json.Unmarshal(raw, s); err != nil {
 			panic(err)

@@ -27,11 +27,11 @@ step="beginning"
 finish() {
   local status=$?
   if [ "$status" != 0 ]; then
-    echo "library: failed while $step" >&2
+    echo "library: failed: $step" >&2
     journalctl --unit library --no-pager --lines 50 >&2 || true
   fi
   [ -z "$STACK" ] ||
-    cfn-signal --exit-code "$status" --reason "failed while $step" --stack "$STACK" --resource "$RESOURCE" --region "$REGION"
+    cfn-signal --exit-code "$status" --reason "$step" --stack "$STACK" --resource "$RESOURCE" --region "$REGION"
 }
 trap finish EXIT
 
