@@ -60,10 +60,42 @@ func TestSettings_bad(t *testing.T) {
 		{"DATABASE_URL", "mysql://u:" + password + "@h:port/n", "DATABASE_URL: cannot be read"},
 		{"DATABASE_URL", "sqlite:///no/such/folder/library.db", `DATABASE_URL: there is no folder "/no/such/folder"`},
 		{"DB_PASSWORD", password, "DB_HOST: must be set as well where DB_PASSWORD is"},
+		{"DB_PASSWORD_FILE", "/no/such/file", "DB_HOST: must be set as well where DB_PASSWORD_FILE is"},
+		{"DB_SECRET_ARN", password, "DB_SECRET_ARN: must be a secret's ARN"},
+		{"DB_AUTH", "iam", "DB_HOST: must be set as well where DB_AUTH is"},
+		{"DB_TLS", "on", "DB_HOST: must be set as well where DB_TLS is"},
 	} {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
 			t.Chdir(t.TempDir())
 			t.Setenv(test.name, test.value)
+			status, _, stderr := run("", "serve")
+			if status != 1 || !strings.HasPrefix(stderr, "library: "+test.want) || strings.Contains(stderr, password) || strings.Count(stderr, "\n") != 1 {
+				t.Errorf("got status %d, %q; want 1 and one line that begins with %q", status, stderr, test.want)
+			}
+		})
+	}
+}
+
+// TestSettings_of_MySQL_bad are those that count where DB_HOST is set.
+func TestSettings_of_MySQL_bad(t *testing.T) {
+	const password = "pl4nted-pa55word"
+	for _, test := range []struct{ name, value, want string }{
+		{"DB_PASSWORD_FILE", "/no/such/file", `DB_PASSWORD_FILE: "/no/such/file": no such file or directory`},
+		{"DB_PASSWORD", password, "DB_AUTH: cannot be set together with DB_PASSWORD"},
+		{"DB_AUTH", "kerberos", "DB_AUTH: must be iam"},
+		{"DB_AUTH", "iam", "DB_TLS: must not be off where DB_AUTH is iam"},
+		{"DB_TLS", "/no/such/ca.pem", "DB_TLS: must be off, on, rds or a file of CA certificates"},
+		{"DB_TLS", "main_test.go", `DB_TLS: the file "main_test.go" holds no CA certificate`},
+		{"DB_SECRET_ARN", "arn:aws:secretsmanager:eu-west-3:123456789012:secret:x", "DB_USER: cannot be set together with DB_SECRET_ARN"},
+		{"DATABASE_URL", "mysql://u:" + password + "@h/n", "DB_HOST: set either DATABASE_URL or the database in pieces"},
+	} {
+		t.Run(test.name+"="+test.value, func(t *testing.T) {
+			for name, value := range map[string]string{"DB_HOST": "127.0.0.1", "DB_USER": "u", "DB_NAME": "n", test.name: test.value} {
+				t.Setenv(name, value)
+			}
+			if test.name == "DB_PASSWORD" {
+				t.Setenv("DB_AUTH", "iam")
+			}
 			status, _, stderr := run("", "serve")
 			if status != 1 || !strings.HasPrefix(stderr, "library: "+test.want) || strings.Contains(stderr, password) || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("got status %d, %q; want 1 and one line that begins with %q", status, stderr, test.want)
@@ -352,6 +384,24 @@ func TestServe(t *testing.T) {
 			t.Errorf("borrow after a restart: got %d, %v; the loan should be there", status, answer)
 		}
 	})
+}
+
+// TestServe_tls: the system's roots open a connection with DB_TLS=on and with rds, and a server that they do not know is
+// an outage that the log tells of.
+func TestServe_tls(t *testing.T) {
+	ca := dbtest.NewCA(t)
+	d := dbtest.StartServer(t, ca.Options(t, t.TempDir(), "127.0.0.1")...).Database(t)
+	env := configure(t, d)
+	for _, setting := range []string{"on", "rds"} {
+		start(t, append(env, "DB_TLS="+setting, "SSL_CERT_FILE="+ca.File)...).await(t, "/readyz", 200)
+	}
+	p := start(t, append(env, "DB_TLS=on", "SSL_CERT_FILE="+dbtest.NewCA(t).File)...)
+	p.await(t, "/livez", 200)
+	p.await(t, "/readyz", 503)
+	p.stop(t)
+	if !strings.Contains(p.output.String(), "unknown authority") {
+		t.Error("the log does not say why")
+	}
 }
 
 // TestServe_before_its_database: the process lives without its database and serves when that comes.
