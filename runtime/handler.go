@@ -21,12 +21,7 @@ func wrap(app *fiber.App, log *slog.Logger, stopping *atomic.Bool) {
 	server := app.Server()
 	next := server.Handler
 	server.Handler = func(fctx *fasthttp.RequestCtx) {
-		defer func() {
-			if p := recover(); p != nil {
-				log.Error("panic in a handler", "panic", fmt.Sprint(p), "request_id", string(fctx.Request.Header.Peek(fiber.HeaderXRequestID)), "stack", string(debug.Stack()))
-				refuse(app, fctx, fiber.ErrInternalServerError)
-			}
-		}()
+		defer survive(app, fctx, log)
 		// Defect 6: these carry the gateway's context, the authorizer's claims included, to whoever reads them by
 		// core's accessors. On a port nothing sets them, so there they can be nothing but forged.
 		for _, name := range contextHeaders {
@@ -43,8 +38,17 @@ func wrap(app *fiber.App, log *slog.Logger, stopping *atomic.Bool) {
 	}
 	unreadable := server.ErrorHandler
 	server.ErrorHandler = func(fctx *fasthttp.RequestCtx, err error) {
+		defer survive(app, fctx, log)
 		_ = enter(app, fctx) // it is refused as it is
 		unreadable(fctx, err)
+	}
+}
+
+// survive answers a request whose handler panicked. The process serves on: behind either door others are served by it.
+func survive(app *fiber.App, fctx *fasthttp.RequestCtx, log *slog.Logger) {
+	if p := recover(); p != nil {
+		log.Error("panic in a handler", "panic", fmt.Sprint(p), "request_id", string(fctx.Request.Header.Peek(fiber.HeaderXRequestID)), "stack", string(debug.Stack()))
+		refuse(app, fctx, fiber.ErrInternalServerError)
 	}
 }
 

@@ -198,9 +198,9 @@ func (g *gateway) newCall(i *invocation, e *event) (*call, error) {
 	return c, e.writeRequest(&c.in, path, requestID(i.Context))
 }
 
-// serveConn has the server of the port serve one call (defects 12, 13). Its own error says nothing new: it stands in
-// the answer. What panics past the wrapped handler, such as a streamed body, is an error, for a panic would end the
-// process, and the next call would be a cold start (defect 16).
+// serveConn has the server of the port serve one call (defects 12, 13). It returns an error where nothing was answered:
+// what else the server has to say stands in the answer. A hook of the server's that panics must not end the process,
+// for the next call would be a cold start (defect 16).
 func (g *gateway) serveConn(c *call, e *event) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -211,7 +211,9 @@ func (g *gateway) serveConn(c *call, e *event) (err error) {
 	if strings.EqualFold(e.header("X-Forwarded-Proto"), "https") {
 		conn = secureCall{c}
 	}
-	_ = g.app.Server().ServeConn(conn)
+	if err := g.app.Server().ServeConn(conn); c.out.Len() == 0 {
+		return err
+	}
 	return nil
 }
 

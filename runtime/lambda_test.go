@@ -51,7 +51,7 @@ func fixture(tb testing.TB, name string) []byte {
 
 // echoApp answers with what it saw, by the echo of the parity suite.
 func echoApp() *fiber.App {
-	app := fiber.New(fiber.Config{DisableStartupMessage: true, Immutable: true})
+	app := fiber.New(fiber.Config{DisableStartupMessage: true, Immutable: true, EnableTrustedProxyCheck: true})
 	app.All("/*", echo)
 	return app
 }
@@ -438,7 +438,7 @@ func TestContext(t *testing.T) {
 		ctx := c.UserContext()
 		l, _ := lambdacontext.FromContext(ctx)
 		deadline, _ := ctx.Deadline()
-		return c.JSON(fiber.Map{"deadline": deadline, "id": l.AwsRequestID, "trace": ctx.Value("x-amzn-trace-id"), "header": c.Get("X-Request-ID")})
+		return c.JSON(fiber.Map{"deadline": deadline, "id": l.AwsRequestID, "trace": ctx.Value("x-amzn-trace-id"), "header": strings.Join(c.GetReqHeaders()["X-Request-Id"], ",")})
 	})
 	f := runtime.NewInvoker(app, runtime.Config{})
 	deadline := time.Now().Add(10 * time.Second)
@@ -567,6 +567,58 @@ func TestPanic(t *testing.T) {
 	}
 	if got := lines.String(); !strings.Contains(got, "secret") || !strings.Contains(got, "lambda_test.go") {
 		t.Errorf("got log %s, want the panic and where it was", got)
+	}
+}
+
+// TestPanicOutsideHandlers has the app's ErrorHandler panic over a body that is too large, and a hook of the server's.
+func TestPanicOutsideHandlers(t *testing.T) {
+	app := fiber.New(fiber.Config{BodyLimit: 10, ErrorHandler: func(*fiber.Ctx, error) error { panic("secret") }})
+	app.Server().HeaderReceived = func(h *fasthttp.RequestHeader) (c fasthttp.RequestConfig) {
+		if string(h.RequestURI()) == "/hook" {
+			panic("secret")
+		}
+		return c
+	}
+	f := runtime.NewInvoker(app, runtime.Config{})
+	event := func(path string) []byte {
+		payload, _ := json.Marshal(urlEvent(request{"POST", path, nil, "more than ten bytes"}))
+		return payload
+	}
+	if _, err := f(t.Context(), event("/hook")); err == nil {
+		t.Error("a hook that panics: got no error")
+	}
+	if a := invoke(t, f, t.Context(), "url", event("/"), nil); a.status != 500 || strings.Contains(a.body, "secret") {
+		t.Errorf("an ErrorHandler that panics: got %v, want a bare 500", a)
+	}
+}
+
+// TestQueryOrder wants one order of the keys for one REST event; core makes a new one each time.
+func TestQueryOrder(t *testing.T) {
+	app := fiber.New()
+	app.Get("/", func(c *fiber.Ctx) error { return c.SendString(c.OriginalURL()) })
+	f := runtime.NewInvoker(app, runtime.Config{})
+	payload, _ := json.Marshal(restEvent(request{"GET", "/?d=4&b=2&b=1&a=1&c=%26", nil, ""}))
+	for range 50 {
+		if a := invoke(t, f, t.Context(), "rest", payload, nil); a.body != "/?a=1&b=2&b=1&c=%26&d=4" {
+			t.Fatalf("got %s", a.body)
+		}
+	}
+}
+
+// TestNoContentType wants none where the app chose none, as on a port.
+func TestNoContentType(t *testing.T) {
+	make := func() *fiber.App {
+		app := fiber.New(fiber.Config{DisableStartupMessage: true, DisableDefaultContentType: true})
+		app.Get("/", func(c *fiber.Ctx) error { return c.Send([]byte("<html>")) })
+		return app
+	}
+	doors := lambdaDoors(t, make, runtime.Config{})
+	doors["port"] = portDoor(t, make())
+	for name, door := range doors {
+		a := door(t, request{"GET", "/", [][2]string{{"Host", "a"}}, ""})
+		if kind, ok := a.headers["Content-Type"]; ok || a.body != "<html>" {
+			t.Errorf("%s: got %q as %q, want no type", name, a.body, kind)
+		}
 	}
 }
 
