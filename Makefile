@@ -6,7 +6,7 @@ BINARY       = bin/library
 # Lambda's retired go1.x runtime was called by net/rpc; without it the linker drops 4 MB of 20.
 BUILD        = CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -ldflags "$(LDFLAGS)"
 
-.PHONY: build run test bench lint build-lambda docker help
+.PHONY: build run test bench lint build-lambda docker deploy undeploy user-data diagram help
 .DEFAULT_GOAL := build
 
 build: ## Build bin/library, static and stripped
@@ -38,6 +38,21 @@ FORCE:
 
 docker: ## Build the image library-management:VERSION
 	docker build --build-arg VERSION=$(VERSION) -t library-management:$(VERSION) -t library-management:latest .
+
+deploy: user-data ## Create or update the stacks on AWS: IMAGE=… (deploy/README.md)
+	deploy/deploy.sh $(if $(YES),-y) up
+
+undeploy: ## Delete the stacks; a last snapshot of the database stays
+	deploy/deploy.sh $(if $(YES),-y) down
+
+user-data: ## Put deploy/ec2/user-data.sh into the app's template
+	@awk -f deploy/user-data.awk deploy/ec2/user-data.sh deploy/stack/app.yaml >deploy/stack/app.yaml.new
+	@cmp -s deploy/stack/app.yaml.new deploy/stack/app.yaml || cp deploy/stack/app.yaml.new deploy/stack/app.yaml
+	@rm deploy/stack/app.yaml.new
+
+diagram: ## Draw deploy/architecture.dot again (needs Graphviz)
+	dot -Tsvg -o deploy/architecture.svg deploy/architecture.dot
+	dot -Tpng -Gdpi=110 -o deploy/architecture.png deploy/architecture.dot
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
