@@ -18,12 +18,9 @@ const selectBook = `
 	         (SELECT l.due_on FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1) END
 	FROM books b`
 
-func scanBook(scan func(...any) error) (library.Book, error) {
-	var b library.Book
-	var isbn, barcode, language, category sql.NullString
-	err := scan(&b.ID, &b.Title, &b.Author, &isbn, &barcode, &b.PublishedYear, &language, &category,
+func scanBook(scan func(...any) error) (b library.Book, err error) {
+	err = scan(&b.ID, &b.Title, &b.Author, (*text)(&b.ISBN), (*text)(&b.Barcode), &b.PublishedYear, (*text)(&b.Language), (*text)(&b.Category),
 		&b.Copies, &b.CopiesAvailable, &b.BorrowedByID, &b.DueDate)
-	b.ISBN, b.Barcode, b.Language, b.Category = isbn.String, barcode.String, language.String, category.String
 	return b, err
 }
 

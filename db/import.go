@@ -326,7 +326,7 @@ func collect[T any](ctx context.Context, q querier, scan func(func(...any) error
 		return nil, err
 	}
 	defer rows.Close()
-	list := []T{}
+	list := make([]T, 0, 16)
 	for rows.Next() {
 		v, err := scan(rows.Scan)
 		if err != nil {

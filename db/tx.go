@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -163,4 +164,22 @@ func null(s string) any {
 		return nil
 	}
 	return s
+}
+
+// text reads NULL, for what is not known, as "".
+type text string
+
+// Scan takes what the drivers make of a text.
+func (t *text) Scan(v any) error {
+	switch v := v.(type) {
+	case nil:
+		*t = ""
+	case []byte:
+		*t = text(v)
+	case string:
+		*t = text(v)
+	default:
+		return fmt.Errorf("scan text: %T is not a text", v)
+	}
+	return nil
 }

@@ -13,9 +13,7 @@ const selectUser = `SELECT u.id, u.name, u.email, u.card_number, u.total_fines F
 
 func scanUser(scan func(...any) error) (library.User, error) {
 	u := library.User{BorrowedBooks: []library.Book{}}
-	var email, card sql.NullString
-	err := scan(&u.ID, &u.Name, &email, &card, &u.TotalFines)
-	u.Email, u.CardNumber = email.String, card.String
+	err := scan(&u.ID, &u.Name, (*text)(&u.Email), (*text)(&u.CardNumber), &u.TotalFines)
 	return u, err
 }
 

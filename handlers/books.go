@@ -40,29 +40,29 @@ type Book struct {
 	DueDate         *library.Date `json:"due_date" format:"date" doc:"When that loan is due, YYYY-MM-DD." example:"2026-01-15"`
 }
 
-func wireBook(b library.Book) Book {
-	return Book{
-		ID: b.ID, Title: b.Title, Author: b.Author, ISBN: orNull(b.ISBN), Barcode: orNull(b.Barcode),
-		PublishedYear: b.PublishedYear, Language: orNull(b.Language), Category: orNull(b.Category),
-		Copies: b.Copies, CopiesAvailable: b.CopiesAvailable, Available: b.Available(),
-		BorrowedByID: b.BorrowedByID, DueDate: b.DueDate,
-	}
-}
+func wireBook(b library.Book) Book { return wireBooks([]library.Book{b})[0] }
 
+// wireBooks points into list, which is nobody else's.
 func wireBooks(list []library.Book) []Book {
 	out := make([]Book, len(list)) // never nil: an empty list is [], not null
-	for i, b := range list {
-		out[i] = wireBook(b)
+	for i := range list {
+		b := &list[i]
+		out[i] = Book{
+			ID: b.ID, Title: b.Title, Author: b.Author, ISBN: orNull(&b.ISBN), Barcode: orNull(&b.Barcode),
+			PublishedYear: b.PublishedYear, Language: orNull(&b.Language), Category: orNull(&b.Category),
+			Copies: b.Copies, CopiesAvailable: b.CopiesAvailable, Available: b.Available(),
+			BorrowedByID: b.BorrowedByID, DueDate: b.DueDate,
+		}
 	}
 	return out
 }
 
 // orNull is how the wire has "not known".
-func orNull(s string) *string {
-	if s == "" {
+func orNull(s *string) *string {
+	if *s == "" {
 		return nil
 	}
-	return &s
+	return s
 }
 
 // BookInput is a book as a client sends it.

@@ -34,7 +34,7 @@ type User struct {
 
 func wireUser(u library.User) User {
 	return User{
-		ID: u.ID, Name: u.Name, Email: orNull(u.Email), CardNumber: orNull(u.CardNumber),
+		ID: u.ID, Name: u.Name, Email: orNull(&u.Email), CardNumber: orNull(&u.CardNumber),
 		TotalFines: u.TotalFines, BorrowedBooks: wireBooks(u.BorrowedBooks),
 	}
 }
