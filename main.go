@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,8 @@ func main() { os.Exit(realMain(context.Background(), os.Args[1:], os.Stdin, os.S
 // serve wires the rooms together: settings, database, API, and the door that this process is behind.
 func serve(ctx context.Context, s settings, stderr io.Writer) error {
 	logger := s.logger(stderr)
+	slog.SetLogLoggerLevel(slog.LevelError)
+	slog.SetDefault(logger) // what libraries print, such as aws-lambda-go of a failed event, is structured as well
 	var counts metrics.Metrics
 	config := s.database(logger)
 	config.OnRetry, config.OnFailure = counts.Retry, counts.Failure

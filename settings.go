@@ -130,6 +130,12 @@ func (s *settings) check() (err error) {
 			return fmt.Errorf("%s: must be %s or %s", c.name, c.one, c.other)
 		}
 	}
+	// A file on Lambda vanishes with the instance: nobody's library goes there without their word.
+	if runtime.OnLambda() && s.DatabaseURL == "" {
+		if inFile, err := s.database(slog.New(slog.DiscardHandler)).InFile(); inFile && err == nil {
+			return errors.New("DATABASE_URL: must name a database on Lambda, or DB_HOST or DB_SECRET_ARN must be set")
+		}
+	}
 	return nil
 }
 
@@ -195,6 +201,9 @@ func (s settings) database(logger *slog.Logger) db.Config {
 	}
 	if runtime.OnLambda() { // an instance serves one call at a time
 		c.MaxOpenConns, c.MaxIdleConns = max(c.MaxOpenConns, 1), max(c.MaxIdleConns, 1)
+		if inFile, err := c.InFile(); inFile && err == nil {
+			logger.Warn("this database does not last: it is a file of this instance, and goes with it")
+		}
 	}
 	return c
 }

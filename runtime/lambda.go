@@ -102,6 +102,7 @@ func (g *gateway) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	defer g.serving.RUnlock()
 	e, err := decode(payload)
 	if err != nil {
+		g.log.ErrorContext(ctx, "not an HTTP event", "error", err.Error(), "request_id", requestID(ctx))
 		return nil, err
 	}
 	// A copy, for payload is written over by the next call while an abandoned handler may still read it.
