@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,7 +29,7 @@ type Server struct {
 	binary, dir string
 	options     []string
 	process     *os.Process
-	ended       chan struct{}
+	ended       <-chan struct{}
 }
 
 // throwaway options trade safety against a power cut for speed; a server that is killed keeps what it acknowledged all the same.
@@ -161,19 +160,8 @@ func (s *Server) run() error {
 		"--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"), "--tmpdir=" + s.dir, "--skip-log-bin", "--loose-mysqlx=OFF"}, asRoot()...)
 	cmd := exec.Command(s.binary, append(args, s.options...)...)
 	cmd.Stdout, cmd.Stderr = log, log
-	endWithParent(cmd)
-	started, ended := make(chan error, 1), make(chan struct{})
-	go func() {
-		// The kernel ties the server's life to the thread that started it, so this one stays until the server has gone.
-		runtime.LockOSThread()
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			cmd.Wait()
-			close(ended)
-		}
-	}()
-	if err := <-started; err != nil {
+	ended, err := Start(cmd)
+	if err != nil {
 		return err
 	}
 	s.process, s.ended = cmd.Process, ended
