@@ -299,6 +299,35 @@ func iptables(t testing.TB, rules ...[]string) (accept func()) {
 	return accept
 }
 
+// A primary that was demoted stays up, and its name moves to another server: the connections to it would refuse writes for
+// ever, so the first refusal ends each, and the new ones lead to the new primary. No caller notices.
+func TestDemotedPrimaryIsLeft(t *testing.T) {
+	old, next := dbtest.StartServer(t), dbtest.StartServer(t)
+	d := old.Database(t)
+	admin, nextAdmin := old.Admin(t), next.Admin(t)
+	d = member(t, admin, d)
+	for _, statement := range []string{`CREATE DATABASE ` + d.Config.Name, `CREATE USER '` + d.Config.User + `'@'%' IDENTIFIED BY '` + d.Config.Password + `'`,
+		`GRANT ALL ON ` + d.Config.Name + `.* TO '` + d.Config.User + `'@'%'`} {
+		exec1(t, nextAdmin, statement)
+	}
+	promoted := *d
+	promoted.Config.Port = strconv.Itoa(next.Port)
+	promoted.Open(t) // what replication would have brought there
+	behind, proxy := d.Through(t)
+	s := behind.Open(t)
+	create := func(int) error { _, err := s.CreateUser(ctx, library.User{Name: "n"}); return err }
+	wantCodes(t, atOnce(t, 8, create), map[string]int{"": 8})
+	readOnly(t, old, admin, true)
+	proxy.Switch(next)
+	began := time.Now()
+	wantCodes(t, atOnce(t, 8, create), map[string]int{"": 8})
+	t.Logf("8 writes after the switch took %.2f s", time.Since(began).Seconds())
+	list, _, err := promoted.Open(t).FindUsers(ctx, library.Page{Limit: 100})
+	if err != nil || len(list) != 8 {
+		t.Errorf("%d users on the new primary, %v; want 8", len(list), err)
+	}
+}
+
 // A failover while all is quiet: the pool's connections lead nowhere, and nothing has told the program. Keep-alive probes have
 // found it out by the time that the first requests come, so that these do not wait for five seconds each.
 func TestQuietFailover(t *testing.T) {

@@ -61,7 +61,6 @@ type desk struct {
 	pending          string // the barcode of a book that is not acknowledged yet
 	pendingOpen      bool   // and may be there all the same
 	written, refused int
-	last             time.Time // of the last success
 }
 
 // underLoad runs the desks on the store until the test ends or finish is called.
@@ -121,7 +120,6 @@ func (l *load) settle(d *desk, err error, note func()) {
 	note()
 	if err == nil {
 		d.written++
-		d.last = time.Now()
 	} else {
 		d.refused++
 	}
