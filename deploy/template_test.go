@@ -73,6 +73,14 @@ func parse(texts map[string]string) (templates, error) {
 	return all, nil
 }
 
+// with is the deployment with another text for one of its templates.
+func (all templates) with(name, text string) (templates, error) {
+	one, err := parse(map[string]string{name: text})
+	changed := maps.Clone(all)
+	changed[name] = one[name]
+	return changed, err
+}
+
 // plain turns a node into a tree. Aliases are refused: CloudFormation does not promise to read them.
 func plain(n *yaml.Node) (value any, err error) {
 	switch n.Kind {
