@@ -168,8 +168,8 @@ type connector struct {
 	credentials credentials
 }
 
-// connectWithin bounds a connection's making as a whole. The driver's own time-outs do not reach its TLS handshake, where
-// a server that hangs would hold the pool for ever.
+// connectWithin bounds a connection's making as a whole: the pool of migrations has no read time-out, and a server that
+// falls silent before or in the TLS handshake would hold it for ever.
 const connectWithin = ioTimeout
 
 // Connect tries once more where the server refuses a login that has been replaced meanwhile.

@@ -191,6 +191,38 @@ func TestPasswordFile_second_try(t *testing.T) {
 	newBook(t, a.open(func(c *db.Config) { c.Port, c.User, c.PasswordFile = behind, a.name, file }), 1)
 }
 
+// TestConnect_hung: the pool of migrations, which waits without end for its statements, does not do so for a connection.
+func TestConnect_hung(t *testing.T) {
+	d := dbtest.MySQL(t)
+	var connections atomic.Int64
+	ended := make(chan struct{})
+	defer close(ended)
+	c := d.Config
+	c.Port = onConnect(t, d, func() {
+		if connections.Add(1) > 1 { // the first only asks whether the server is there
+			<-ended
+		}
+	})
+	s, err := db.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := s.Migrate(ctx)
+		failed <- err
+	}()
+	select {
+	case err := <-failed:
+		if err == nil {
+			t.Error("migrated")
+		}
+	case <-time.After(8 * time.Second):
+		t.Fatal("hangs")
+	}
+}
+
 // onConnect is the port of a listener before the database that calls fn for each connection first.
 func onConnect(t *testing.T, d *dbtest.Database, fn func()) (port string) {
 	t.Helper()
@@ -205,7 +237,7 @@ func onConnect(t *testing.T, d *dbtest.Database, fn func()) (port string) {
 			if err != nil {
 				return
 			}
-			fn()
+			fn() // in turn
 			server, err := net.Dial("tcp", net.JoinHostPort(d.Config.Host, d.Config.Port))
 			if err != nil {
 				client.Close()

@@ -135,50 +135,6 @@ func TestTLS_server_without(t *testing.T) {
 	newBook(t, d.Open(t), 1)
 }
 
-// TestTLS_hung_handshake: a server that falls silent in the middle of TLS does not hold the pool for ever.
-func TestTLS_hung_handshake(t *testing.T) {
-	t.Parallel()
-	d := dbtest.StartServer(t, dbtest.NewCA(t).Options(t, t.TempDir(), "127.0.0.1")...).Database(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", net.JoinHostPort(d.Config.Host, d.Config.Port))
-			if err != nil {
-				return
-			}
-			go io.Copy(client, server) // the greeting, and nothing the other way
-		}
-	}()
-	_, d.Config.Port, _ = net.SplitHostPort(l.Addr().String())
-	d.Config.TLS = "on"
-	s, err := db.Open(d.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	failed := make(chan error, 1)
-	go func() {
-		_, err := s.Migrate(ctx)
-		failed <- err
-	}()
-	select {
-	case err := <-failed:
-		if err == nil {
-			t.Error("migrated")
-		}
-	case <-time.After(8 * time.Second):
-		t.Fatal("hangs")
-	}
-}
-
 func TestTLS_by_host(t *testing.T) {
 	for _, test := range []struct {
 		setting, host string
