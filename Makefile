@@ -6,7 +6,7 @@ BINARY       = bin/library
 # Lambda's retired go1.x runtime was called by net/rpc; without it the linker drops 4 MB of 20.
 BUILD        = CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -ldflags "$(LDFLAGS)"
 
-.PHONY: build run test bench lint build-lambda docker deploy undeploy user-data diagram help
+.PHONY: build run test bench lint build-lambda build-Function docker deploy undeploy user-data diagram help
 .DEFAULT_GOAL := build
 
 build: ## Build bin/library, static and stripped
@@ -35,6 +35,11 @@ dist/lambda-%.zip: FORCE
 	@rm -f $@ && zip -qj9 $@ dist/lambda-$*/bootstrap
 	@wc -c dist/lambda-$*/bootstrap $@ | head -n 2
 FORCE:
+
+# sam build calls this (template.yaml, BuildMethod: makefile) and says where the program goes, but not what it runs on.
+ARCH ?= arm64
+build-Function:
+	GOOS=linux GOARCH=$(ARCH) $(BUILD) -o "$(ARTIFACTS_DIR)/bootstrap" .
 
 docker: ## Build the image library-management:VERSION
 	docker build --build-arg VERSION=$(VERSION) -t library-management:$(VERSION) -t library-management:latest .

@@ -228,6 +228,8 @@ func (t *template) holds(condition any, given map[string]string) bool {
 		return fmt.Sprint(t.eval(args[0], given)) == fmt.Sprint(t.eval(args[1], given))
 	case o["Fn::Not"] != nil:
 		return !t.holds(asList(o["Fn::Not"])[0], given)
+	case o["Fn::Or"] != nil:
+		return slices.ContainsFunc(asList(o["Fn::Or"]), func(one any) bool { return t.holds(one, given) })
 	case o["Condition"] != nil:
 		return t.holds(t.section("Conditions")[asString(o["Condition"])], given)
 	}
