@@ -1,0 +1,159 @@
+package deploy_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// aws stands in for the AWS CLI: it writes down each call, and answers as the files in $STATE say.
+const aws = `#!/bin/bash
+echo "$*" >>"$STATE/calls"
+[[ $* =~ --stack-name\ ([^ ]+) ]] && stack=${BASH_REMATCH[1]}
+case $1-$2 in
+  cloudformation-describe-stacks)
+    [ -e "$STATE/stack-$stack" ] || exit 254
+    case $* in
+      *EnableTerminationProtection*) [ -e "$STATE/protected" ] && echo True || echo False ;;
+      *StackStatus*) read -r status <"$STATE/stack-$stack" && echo "$status" ;;
+      *OutputKey==*) [[ $* =~ OutputKey==\'([A-Za-z]+) ]] && echo "$stack.${BASH_REMATCH[1]}" ;;
+    esac ;;
+  cloudformation-deploy)
+    if [ -e "$STATE/unchanged" ]; then echo "No changes to deploy. Stack $stack is up to date"
+    else echo "Run: aws cloudformation describe-change-set --change-set-name arn:aws:cloudformation:x:1:changeSet/$stack/1"; fi ;;
+  cloudformation-describe-change-set) [[ $* != *"Replacement == 'True'"* || ! -e $STATE/lost ]] || cat "$STATE/lost" ;;
+  cloudformation-execute-change-set) echo CREATE_COMPLETE >"$STATE/stack-$stack" ;;
+  cloudformation-wait) [ ! -e "$STATE/wait-fails" ] || exit 255 ;;
+  cloudformation-delete-stack) rm -f "$STATE/stack-$stack" ;;
+  cloudformation-list-exports) echo library-network-VpcId ;;
+  cloudformation-list-imports) [ -e "$STATE/imports" ] && cat "$STATE/imports" || exit 254 ;;
+  secretsmanager-list-secret-version-ids) [[ $* = *AWSPENDING* ]] && echo None || echo version-1 ;;
+  secretsmanager-get-random-password) echo NewPasswordOfFortyCharacters ;;
+  secretsmanager-put-secret-value) cat >"$STATE/secret"; echo version-2 ;;
+  ecs-run-task) echo arn:aws:ecs:x:1:task/c/task-1 ;;
+  ecs-describe-tasks) [[ $* != *exitCode* || ! -e $STATE/task-fails ]] || cat "$STATE/task-fails" ;;
+  rds-describe-db-instances) [ -e "$STATE/database-protected" ] && echo True || echo False ;;
+  rds-describe-db-snapshots) echo last-snapshot ;;
+esac
+`
+
+// deploy runs the script with this state: files by name, and their texts.
+func deploy(t *testing.T, state map[string]string, environment []string, args ...string) (calls, said string, err error) {
+	t.Helper()
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip("NOT TESTED: deploy.sh needs bash")
+	}
+	folder := t.TempDir()
+	for name, text := range state {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(folder, "aws"), []byte(aws), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("./deploy.sh", args...)
+	c.Env = append([]string{"PATH=" + folder + ":" + os.Getenv("PATH"), "STATE=" + folder}, environment...)
+	out, err := c.CombinedOutput()
+	log, _ := os.ReadFile(filepath.Join(folder, "calls"))
+	if secret, err := os.ReadFile(filepath.Join(folder, "secret")); err == nil {
+		said += "secret: " + string(secret) + "\n"
+	}
+	return string(log), said + string(out), err
+}
+
+// inOrder is whether text has these parts, one after the other.
+func inOrder(text string, parts ...string) error {
+	for _, p := range parts {
+		i := strings.Index(text, p)
+		if i < 0 {
+			return fmt.Errorf("no %q in its place", p)
+		}
+		text = text[i+len(p):]
+	}
+	return nil
+}
+
+func TestDeploy(t *testing.T) {
+	t.Parallel()
+	image := []string{"IMAGE=registry.example/library@sha256:1"}
+	exists := map[string]string{"stack-library-network": "CREATE_COMPLETE\n", "stack-library-data": "CREATE_COMPLETE\n", "stack-library-app": "CREATE_COMPLETE\n"}
+	and := func(name, text string) map[string]string {
+		state := map[string]string{name: text}
+		for k, v := range exists {
+			state[k] = v
+		}
+		return state
+	}
+	execute := func(stack string) string { return "execute-change-set --stack-name library-" + stack }
+	for _, c := range []struct {
+		name        string
+		state       map[string]string
+		environment []string
+		args        []string
+		fails       bool
+		calls       []string // in this order
+		never       []string
+		says        string
+	}{
+		{"up: network, data, task, app", nil, image, []string{"-y", "up"}, false,
+			[]string{"deploy --stack-name library-network", "--no-execute-changeset", "describe-change-set", execute("network"), "wait stack-create-complete",
+				"deploy --stack-name library-data", "describe-change-set", execute("data"),
+				"update-secret-version-stage", "AWSPENDING --move-to-version-id version-1", `"command": ["migrate","up"]`, "ecs wait tasks-stopped",
+				"deploy --stack-name library-app", "Image=registry.example/library@sha256:1", execute("app")},
+			[]string{"update-termination-protection", "Production="}, "library-app.Url"},
+		{"up: production is protected", nil, append(image, "PRODUCTION=true"), []string{"-y", "up"}, false,
+			[]string{"Production=true", "update-termination-protection --enable", "Production=true", "update-termination-protection --enable", "Production=true", "update-termination-protection --enable"}, nil, ""},
+		{"up: no image at first", nil, nil, []string{"-y", "up"}, true, nil, []string{"deploy"}, "IMAGE="},
+		{"up: nobody to ask", nil, image, []string{"up"}, true, []string{"describe-change-set"}, []string{"execute-change-set"}, "-y says yes"},
+		{"up: nothing to change", and("unchanged", ""), nil, []string{"-y", "up"}, false, []string{"ecs run-task"}, []string{"execute-change-set"}, "nothing to change"},
+		{"up: data would be lost", and("lost", "Database\n"), nil, []string{"-y", "up"}, true, []string{"describe-change-set"}, []string{"execute-change-set"}, "REPLACE_DATA=yes"},
+		{"up: data shall be lost", and("lost", "Database\n"), []string{"REPLACE_DATA=yes"}, []string{"-y", "up"}, false, []string{execute("data")}, nil, ""},
+		{"up: the task fails", and("task-fails", "migrate 1 None\n"), nil, []string{"-y", "up"}, true, []string{execute("data"), "ecs run-task"}, []string{"--stack-name library-app --template"}, "left as they are"},
+		{"up: an update fails", and("wait-fails", ""), nil, []string{"-y", "up"}, true, []string{execute("network"), "describe-stack-events"}, []string{execute("data")}, "what ran before runs on"},
+		{"up: after a creation that failed", map[string]string{"stack-library-network": "ROLLBACK_COMPLETE\n"}, image, []string{"-y", "up"}, false,
+			[]string{"delete-stack --stack-name library-network", execute("network"), "stack-create-complete --stack-name library-network"}, nil, ""},
+
+		{"down: app, logs, data, network", exists, nil, []string{"-y", "down"}, false,
+			[]string{"delete-stack --stack-name library-app", "s3 rb --force s3://library-app.LogBucketName", "delete-stack --stack-name library-data", "delete-stack --stack-name library-network"}, nil, "last-snapshot"},
+		{"down: nobody to ask", exists, nil, []string{"down"}, true, nil, []string{"delete-stack"}, "-y says yes"},
+		{"down: used by others", and("imports", "library-app other-stack\n"), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack"}, "other-stack first"},
+		{"down: a protected stack", and("protected", ""), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack"}, "--no-enable-termination-protection"},
+		{"down: a protected database", and("database-protected", ""), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack --stack-name library-data"}, "--no-deletion-protection"},
+		{"down: twice", nil, nil, []string{"-y", "down"}, false, nil, []string{"delete-stack"}, ""},
+
+		{"rotate", exists, nil, []string{"-y", "rotate"}, false,
+			[]string{"put-secret-value --secret-id library-data.AppSecretArn --version-stages AWSPENDING --secret-string file:///dev/stdin", "ecs run-task",
+				"--version-stage AWSCURRENT --move-to-version-id version-2 --remove-from-version-id version-1"},
+			[]string{"NewPassword"}, `secret: {"username": "library", "password": "NewPasswordOfFortyCharacters"}`},
+		{"rotate: the task fails", and("task-fails", "db-user 1 None\n"), nil, []string{"-y", "rotate"}, true, []string{"ecs run-task"}, []string{"--version-stage AWSCURRENT"}, ""},
+		{"task adopt", exists, nil, []string{"task", "adopt"}, false, []string{`"command": ["migrate","adopt"]`}, []string{"execute-change-set"}, ""},
+		{"url", exists, nil, []string{"url"}, false, nil, nil, "library-app.Url"},
+		{"not understood", nil, nil, []string{"sideways"}, true, nil, []string{""}, "deploy/deploy.sh [-y] up"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			calls, said, err := deploy(t, c.state, c.environment, c.args...)
+			if (err != nil) != c.fails {
+				t.Errorf("%v", err)
+			}
+			if wrong := inOrder(calls, c.calls...); wrong != nil {
+				t.Error(wrong)
+			}
+			for _, n := range c.never {
+				if calls != "" && strings.Contains(calls, n) {
+					t.Errorf("it called %q", n)
+				}
+			}
+			if !strings.Contains(said, c.says) {
+				t.Errorf("it does not say %q", c.says)
+			}
+			if t.Failed() {
+				t.Logf("calls:\n%s\nsaid:\n%s", calls, said)
+			}
+		})
+	}
+}
