@@ -11,7 +11,7 @@
 # Settings, from the environment; on an update, what is unset stays as it was:
 #   NAME (library)  AWS_REGION (us-east-1)  IMAGE  PRODUCTION  CERTIFICATE  ALARM_EMAIL  PROXY  ARCH  SETTINGS  SNAPSHOT
 #   INSTANCE_TYPE  MIN_INSTANCES  MAX_INSTANCES  DATABASE_CLASS  STORAGE  ENGINE_VERSION  ENGINE_FAMILY  VPC_PREFIX
-#   LOG_DAYS  DATABASE_NAME
+#   LOG_DAYS  DATABASE_NAME  MAX_STORAGE
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -143,7 +143,7 @@ up() {
   parameters=("NetworkStack=$network")
   set_if Production "${PRODUCTION:-}"; set_if LogDays "${LOG_DAYS:-}"; set_if Image "${IMAGE:-}"; set_if Architecture "${ARCH:-}"
   set_if Proxy "${PROXY:-}"; set_if AlarmEmail "${ALARM_EMAIL:-}"; set_if Snapshot "${SNAPSHOT:-}"
-  set_if DatabaseName "${DATABASE_NAME:-}"; set_if DatabaseClass "${DATABASE_CLASS:-}"; set_if Storage "${STORAGE:-}"
+  set_if DatabaseName "${DATABASE_NAME:-}"; set_if DatabaseClass "${DATABASE_CLASS:-}"; set_if Storage "${STORAGE:-}"; set_if MaxStorage "${MAX_STORAGE:-}"
   set_if EngineVersion "${ENGINE_VERSION:-}"; set_if EngineFamily "${ENGINE_FAMILY:-}"
   apply "$data" data.yaml "${parameters[@]}"
 
@@ -193,7 +193,7 @@ down() {
     say "$data"
     gone "$data"
     if [ -n "$database" ]; then
-      snapshot=$(aws rds describe-db-snapshots --db-instance-identifier "$database" --snapshot-type manual --query 'DBSnapshots[].DBSnapshotIdentifier' --output text)
+      snapshot=$(aws rds describe-db-snapshots --db-instance-identifier "$database" --snapshot-type manual --query 'DBSnapshots[].DBSnapshotIdentifier' --output text) || snapshot=
       say "kept, and paid for: the snapshot ${snapshot:-(none?)}. SNAPSHOT=… make deploy begins with it"
     fi
   fi

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -63,6 +64,86 @@ func deploy(t *testing.T, state map[string]string, environment []string, args ..
 		said += "secret: " + string(secret) + "\n"
 	}
 	return string(log), said + string(out), err
+}
+
+// TestSettings: each setting of the script is in its head and in the guide, and each parameter of the stacks can be set.
+func TestSettings(t *testing.T) {
+	script, err := os.ReadFile("deploy.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	guide, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, body, _ := strings.Cut(string(script), "set -euo pipefail")
+	for _, m := range regexp.MustCompile(`\$\{([A-Z_]+)[:}]`).FindAllStringSubmatch(body, -1) {
+		if name := m[1]; name != "AWS_DEFAULT_REGION" && !(strings.Contains(head, name) && strings.Contains(string(guide), "`"+name)) {
+			t.Errorf("%s is not explained", name)
+		}
+	}
+	all, err := parse(readFiles(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stack := range []string{"network", "data", "app"} {
+		for name := range all[stack].section("Parameters") {
+			if name != "ClientImage" && !strings.Contains(body, "set_if "+name+" ") && !strings.Contains(body, `"`+name+"=") {
+				t.Errorf("nothing sets %s of %s", name, stack)
+			}
+		}
+	}
+}
+
+func TestShellcheck(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("shellcheck"); err != nil {
+		t.Skipf("NOT TESTED: %v", err)
+	}
+	if out, err := exec.Command("shellcheck", "deploy.sh", "ec2/user-data.sh").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestTaskScript runs what makes the app's user, with stand-ins for curl and mysql: the passwords go by the environment and
+// by standard input, never in an argument; the user may read and write rows by TLS, and nothing else.
+func TestTaskScript(t *testing.T) {
+	t.Parallel()
+	all, err := parse(readFiles(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := asString(at(all["data"].section("Resources"), "Task/Properties/ContainerDefinitions/Name=db-user/Command/0"))
+	folder := t.TempDir()
+	for name, text := range map[string]string{
+		"curl":  "#!/bin/bash\necho \"curl $*\" >>\"$STATE/calls\"\n",
+		"mysql": "#!/bin/bash\necho \"mysql $*\" >>\"$STATE/calls\"\n[ \"$MYSQL_PWD\" = master-word ] && cat >\"$STATE/sql\"\n",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := exec.Command("bash", "-c", script)
+	c.Env = []string{"PATH=" + folder + ":" + os.Getenv("PATH"), "STATE=" + folder, "DB_HOST=db.example", "DB_PORT=3306", "DB_NAME=library",
+		"MASTER_USER=admin", "MASTER_PASSWORD=master-word", "APP_USER=library", "APP_PASSWORD=app-word"}
+	said, err := c.CombinedOutput()
+	calls, _ := os.ReadFile(filepath.Join(folder, "calls"))
+	sql, _ := os.ReadFile(filepath.Join(folder, "sql"))
+	if err != nil || strings.Contains(string(said)+string(calls), "-word") {
+		t.Errorf("%v\n%s%s", err, calls, said)
+	}
+	for _, want := range []string{"https://truststore.pki.rds.amazonaws.com/", "--host=db.example --port=3306 --user=admin", "--ssl-mode=VERIFY_IDENTITY"} {
+		if !strings.Contains(string(calls), want) {
+			t.Errorf("no %s in\n%s", want, calls)
+		}
+	}
+	if want := `CREATE USER IF NOT EXISTS 'library'@'%' IDENTIFIED BY 'app-word' REQUIRE SSL;
+ALTER USER 'library'@'%' IDENTIFIED BY 'app-word' RETAIN CURRENT PASSWORD REQUIRE SSL;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ` + "`library`" + `.* TO 'library'@'%';
+SHOW GRANTS FOR 'library'@'%';
+`; string(sql) != want {
+		t.Errorf("it runs\n%s", sql)
+	}
 }
 
 // inOrder is whether text has these parts, one after the other.

@@ -100,7 +100,7 @@ var properties = []property{
 	{"app", "Group", "UpdatePolicy/AutoScalingRollingUpdate/WaitOnResourceSignals", true, nil},
 	{"app", "Group", "UpdatePolicy/AutoScalingRollingUpdate/SuspendProcesses", []any{"HealthCheck", "ReplaceUnhealthy", "AZRebalance", "AlarmNotification", "ScheduledActions", "InstanceRefresh"}, nil},
 	{"app", "Group", "Properties/MinSize", 2, nil},
-	{"app", "Group", "Properties/DesiredCapacity", 2, nil},
+	{"app", "Group", "Properties/DesiredCapacity", nil, nil}, // so that it begins as MinSize, and is left alone later
 	{"app", "Group", "Properties/MaxSize", 4, nil},
 	{"app", "Group", "Properties/HealthCheckType", "ELB", nil},
 	{"app", "Group", "Properties/HealthCheckGracePeriod", 180, nil},
