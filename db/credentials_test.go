@@ -399,13 +399,14 @@ func TestSecret_is_read_at_the_first_connection_and_kept(t *testing.T) {
 	v.set("", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	c.unix.Add(300)
 	newBook(t, s, 1)
+	c.unix.Add(29)
 	newBook(t, s, 1)
 	v.called(t, 4) // a second try
 	if !strings.Contains(log.String(), "not refreshed") || !strings.Contains(log.String(), "answered 502") {
 		t.Errorf("the log does not say so:\n%s", log)
 	}
 	v.put(a.name, planted)
-	c.unix.Add(30)
+	c.unix.Add(1)
 	newBook(t, s, 1)
 	v.called(t, 5)
 	noSecrets(t, log)
