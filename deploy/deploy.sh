@@ -11,8 +11,8 @@
 # Settings, from the environment; on an update, what is unset stays as it was:
 #   NAME (library)  AWS_REGION (us-east-1)  IMAGE  PRODUCTION  CERTIFICATE  ALARM_EMAIL  PROXY  ARCH  SETTINGS  SNAPSHOT
 #   INSTANCE_TYPE  MIN_INSTANCES  MAX_INSTANCES  DATABASE_CLASS  STORAGE  ENGINE_VERSION  ENGINE_FAMILY  VPC_PREFIX
-#   LOG_DAYS  DATABASE_NAME  MAX_STORAGE
-set -euo pipefail
+#   LOG_DAYS  DATABASE_NAME  MAX_STORAGE  MASTER_SECRET
+set -euo pipefail # and nothing that macOS's old bash does not know
 cd "$(dirname "$0")"
 
 name=${NAME:-library}
@@ -34,11 +34,18 @@ ask() { # question
 
 cfn() { aws cloudformation "$@"; }
 status() { cfn describe-stacks --stack-name "$1" --query 'Stacks[0].StackStatus' --output text 2>/dev/null || echo NONE; }
+
+outputs= # lines of stack, output, value
+load() { # stack: reads its outputs, once for all
+  outputs+=$(cfn describe-stacks --stack-name "$1" --query 'Stacks[0].Outputs[].[OutputKey, OutputValue]' --output text | sed "s/^/$1 /")$'\n'
+}
 output() { # stack, output
-  local value
-  value=$(cfn describe-stacks --stack-name "$1" --query "Stacks[0].Outputs[?OutputKey=='$2'].OutputValue | [0]" --output text)
-  [ "$value" != None ] || die "the stack $1 has no output $2"
-  echo "$value"
+  local stack key value found=
+  while read -r stack key value; do
+    [ "$stack $key" != "$1 $2" ] || found=$value # the last one read
+  done <<<"$outputs"
+  [ -n "$found" ] || die "the stack $1 has no output $2"
+  echo "$found"
 }
 
 why() { # stack: what its last operation says went wrong
@@ -68,7 +75,7 @@ apply() { # stack, template, Parameter=value…
       ;;
   esac
   said=$(cfn deploy --stack-name "$stack" --template-file "stack/$template" --capabilities CAPABILITY_IAM \
-    --no-execute-changeset --no-fail-on-empty-changeset --tags "library=$name" "${overrides[@]}" 2>&1) ||
+    --no-execute-changeset --no-fail-on-empty-changeset --tags "library=$name" "${overrides[@]+"${overrides[@]}"}" 2>&1) ||
     { grep -q 'No updates are to be performed' <<<"$said" || die "$stack: $said"; }
   set=$(grep -oE 'arn:[^ ]+:changeSet/[^ ]+' <<<"$said" | head -n 1) || { echo "nothing to change" >&2; return; }
 
@@ -104,7 +111,7 @@ move_label() { # label, to version
   [ "$from" != "$2" ] || return 0
   [ "$from" = None ] || leaves=(--remove-from-version-id "$from")
   aws secretsmanager update-secret-version-stage --secret-id "$(output "$data" AppSecretArn)" \
-    --version-stage "$1" --move-to-version-id "$2" "${leaves[@]}" >/dev/null
+    --version-stage "$1" --move-to-version-id "$2" "${leaves[@]+"${leaves[@]}"}" >/dev/null
 }
 
 # Runs the task: the app's user gets the pending password, then "library migrate ARGS".
@@ -138,15 +145,18 @@ up() {
 
   parameters=()
   set_if Production "${PRODUCTION:-}"; set_if LogDays "${LOG_DAYS:-}"; set_if VpcPrefix "${VPC_PREFIX:-}"
-  apply "$network" network.yaml "${parameters[@]}"
+  apply "$network" network.yaml "${parameters[@]+"${parameters[@]}"}"
 
   parameters=("NetworkStack=$network")
   set_if Production "${PRODUCTION:-}"; set_if LogDays "${LOG_DAYS:-}"; set_if Image "${IMAGE:-}"; set_if Architecture "${ARCH:-}"
   set_if Proxy "${PROXY:-}"; set_if AlarmEmail "${ALARM_EMAIL:-}"; set_if Snapshot "${SNAPSHOT:-}"
   set_if DatabaseName "${DATABASE_NAME:-}"; set_if DatabaseClass "${DATABASE_CLASS:-}"; set_if Storage "${STORAGE:-}"; set_if MaxStorage "${MAX_STORAGE:-}"
+  set_if MasterSecretArn "${MASTER_SECRET:-}"
   set_if EngineVersion "${ENGINE_VERSION:-}"; set_if EngineFamily "${ENGINE_FAMILY:-}"
   apply "$data" data.yaml "${parameters[@]}"
 
+  load "$network"
+  load "$data"
   # The task takes the pending version; outside a rotation, that is the current one.
   move_label AWSPENDING "$(version_of AWSCURRENT)"
   run_task up
@@ -158,6 +168,7 @@ up() {
   set_if MinInstances "${MIN_INSTANCES:-}"; set_if MaxInstances "${MAX_INSTANCES:-}"
   apply "$app" app.yaml "${parameters[@]}"
   say "serving"
+  load "$app"
   output "$app" Url
 }
 
@@ -175,6 +186,7 @@ down() {
   done
 
   if [ "$(status "$app")" != NONE ]; then
+    load "$app"
     bucket=$(output "$app" LogBucketName) || bucket=
     ask "Delete $app? Nobody is served from then on."
     say "$app"
@@ -185,6 +197,7 @@ down() {
     fi
   fi
   if [ "$(status "$data")" != NONE ]; then
+    load "$data"
     database=$(output "$data" Database) || database=
     if [ -n "$database" ] && [ "$(aws rds describe-db-instances --db-instance-identifier "$database" --query 'DBInstances[0].DeletionProtection' --output text)" = True ]; then
       die "the database is protected. If it shall go: aws rds modify-db-instance --no-deletion-protection --db-instance-identifier $database"
@@ -206,6 +219,8 @@ down() {
 
 rotate() {
   local secret old new
+  load "$network"
+  load "$data"
   secret=$(output "$data" AppSecretArn)
   ask "Give the app's user of $data a new password?"
   old=$(version_of AWSCURRENT)
@@ -223,7 +238,7 @@ command=${1:-}
 [ $# = 0 ] || shift
 case $command in
   up | down | rotate) [ $# = 0 ] || die "$command takes no arguments"; "$command" ;;
-  task) [ $# != 0 ] || die "task is followed by the arguments of library migrate"; run_task "$@" ;;
-  url) output "$app" Url ;;
+  task) [ $# != 0 ] || die "task is followed by the arguments of library migrate"; load "$network"; load "$data"; run_task "$@" ;;
+  url) load "$app"; output "$app" Url ;;
   *) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' deploy.sh >&2; exit 2 ;;
 esac

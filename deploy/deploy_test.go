@@ -20,7 +20,7 @@ case $1-$2 in
     case $* in
       *EnableTerminationProtection*) [ -e "$STATE/protected" ] && echo True || echo False ;;
       *StackStatus*) read -r status <"$STATE/stack-$stack" && echo "$status" ;;
-      *OutputKey==*) [[ $* =~ OutputKey==\'([A-Za-z]+) ]] && echo "$stack.${BASH_REMATCH[1]}" ;;
+      *Outputs*) for o in AppSecretArn ClusterName Database LogBucketName TaskDefinition TaskLogs TaskNetwork Url; do printf '%s\t%s\n' "$o" "$stack.$o"; done ;;
     esac ;;
   cloudformation-deploy)
     if [ -e "$STATE/unchanged" ]; then echo "No changes to deploy. Stack $stack is up to date"
@@ -92,6 +92,25 @@ func TestSettings(t *testing.T) {
 				t.Errorf("nothing sets %s of %s", name, stack)
 			}
 		}
+	}
+}
+
+// TestCosts adds up the guide's table of costs.
+func TestCosts(t *testing.T) {
+	guide, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(guide), "## Costs")
+	var small, production float64
+	for _, m := range regexp.MustCompile(`(?m)^\| [^*|]+ \| ([0-9.]+) \| ([0-9.]+) \|$`).FindAllStringSubmatch(strings.Split(table, "**sum**")[0], -1) {
+		var a, b float64
+		fmt.Sscan(m[1], &a)
+		fmt.Sscan(m[2], &b)
+		small, production = small+a, production+b
+	}
+	if want := fmt.Sprintf("| **sum** | **about %.0f** | **about %.0f** |", small, production); !strings.Contains(table, want) {
+		t.Errorf("the sums are %s", want)
 	}
 }
 
