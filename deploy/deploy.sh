@@ -33,7 +33,16 @@ ask() { # question
 }
 
 cfn() { aws cloudformation "$@"; }
-status() { cfn describe-stacks --stack-name "$1" --query 'Stacks[0].StackStatus' --output text 2>/dev/null || echo NONE; }
+status() { # stack; NONE only where AWS says that there is none, for an error is no absence
+  local said
+  if said=$(cfn describe-stacks --stack-name "$1" --query 'Stacks[0].StackStatus' --output text 2>&1); then
+    echo "$said"
+  elif [[ $said = *'does not exist'* ]]; then
+    echo NONE
+  else
+    die "$said"
+  fi
+}
 
 outputs= # lines of stack, output, value
 load() { # stack: reads its outputs, once for all
@@ -63,11 +72,12 @@ gone() { # stack
 kept='["AWS::RDS::DBInstance", "AWS::S3::Bucket", "AWS::SecretsManager::Secret"]'
 
 apply() { # stack, template, Parameter=value…
-  local stack=$1 template=$2 said set lost operation=update overrides=()
+  local stack=$1 template=$2 said set lost state operation=update overrides=()
   shift 2
   [ $# = 0 ] || overrides=(--parameter-overrides "$@")
   say "$stack"
-  case $(status "$stack") in
+  state=$(status "$stack")
+  case $state in
     NONE) operation=create ;;
     REVIEW_IN_PROGRESS | ROLLBACK_COMPLETE | ROLLBACK_FAILED | DELETE_FAILED) # a first try that made nothing
       gone "$stack"
@@ -141,7 +151,9 @@ run_task() {
 }
 
 up() {
-  [ -n "${IMAGE:-}" ] || [ "$(status "$app")" != NONE ] || die "IMAGE=… is needed the first time: the app's image, with its digest"
+  local state
+  state=$(status "$app")
+  [ -n "${IMAGE:-}" ] || [ "$state" != NONE ] || die "IMAGE=… is needed the first time: the app's image, with its digest"
 
   parameters=()
   set_if Production "${PRODUCTION:-}"; set_if LogDays "${LOG_DAYS:-}"; set_if VpcPrefix "${VPC_PREFIX:-}"
@@ -173,7 +185,10 @@ up() {
 }
 
 down() {
-  local stack export_name other bucket='' database snapshot
+  local stack export_name other bucket='' database snapshot has_app has_data has_network
+  has_app=$(status "$app")
+  has_data=$(status "$data")
+  has_network=$(status "$network")
   for stack in "$app" "$data" "$network"; do
     [ "$(cfn describe-stacks --stack-name "$stack" --query 'Stacks[0].EnableTerminationProtection' --output text 2>/dev/null)" != True ] ||
       die "$stack is protected. If it shall go: aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name $stack"
@@ -185,7 +200,7 @@ down() {
     done
   done
 
-  if [ "$(status "$app")" != NONE ]; then
+  if [ "$has_app" != NONE ]; then
     load "$app"
     bucket=$(output "$app" LogBucketName) || bucket=
     ask "Delete $app? Nobody is served from then on."
@@ -196,7 +211,7 @@ down() {
       aws s3 rb --force "s3://$bucket" >/dev/null
     fi
   fi
-  if [ "$(status "$data")" != NONE ]; then
+  if [ "$has_data" != NONE ]; then
     load "$data"
     database=$(output "$data" Database) || database=
     if [ -n "$database" ] && [ "$(aws rds describe-db-instances --db-instance-identifier "$database" --query 'DBInstances[0].DeletionProtection' --output text)" = True ]; then
@@ -210,7 +225,7 @@ down() {
       say "kept, and paid for: the snapshot ${snapshot:-(none?)}. SNAPSHOT=… make deploy begins with it"
     fi
   fi
-  if [ "$(status "$network")" != NONE ]; then
+  if [ "$has_network" != NONE ]; then
     ask "Delete $network?"
     say "$network"
     gone "$network"

@@ -16,7 +16,8 @@ echo "$*" >>"$STATE/calls"
 [[ $* =~ --stack-name\ ([^ ]+) ]] && stack=${BASH_REMATCH[1]}
 case $1-$2 in
   cloudformation-describe-stacks)
-    [ -e "$STATE/stack-$stack" ] || exit 254
+    [ ! -e "$STATE/away" ] || { echo "An error occurred (Throttling)" >&2; exit 254; }
+    [ -e "$STATE/stack-$stack" ] || { echo "Stack with id $stack does not exist" >&2; exit 254; }
     case $* in
       *EnableTerminationProtection*) [ -e "$STATE/protected" ] && echo True || echo False ;;
       *StackStatus*) read -r status <"$STATE/stack-$stack" && echo "$status" ;;
@@ -223,6 +224,8 @@ func TestDeploy(t *testing.T) {
 		{"down: used by others", and("imports", "library-app other-stack\n"), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack"}, "other-stack first"},
 		{"down: a protected stack", and("protected", ""), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack"}, "--no-enable-termination-protection"},
 		{"down: a protected database", and("database-protected", ""), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack --stack-name library-data"}, "--no-deletion-protection"},
+		{"down: AWS cannot say", and("away", ""), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack"}, "Throttling"},
+		{"up: AWS cannot say", and("away", ""), image, []string{"-y", "up"}, true, nil, []string{"cloudformation deploy"}, "Throttling"},
 		{"down: twice", nil, nil, []string{"-y", "down"}, false, nil, []string{"delete-stack"}, ""},
 
 		{"rotate", exists, nil, []string{"-y", "rotate"}, false,
