@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"compress/flate"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"library-management/internal/lambdatest"
+)
+
+// BenchmarkLambda_start measures a cold start, from exec to the first request for an event, with a database that is out of
+// reach, against an empty function built in the same way. The two take turns, and medians are compared: whatever else the
+// machine does meets both.
+func BenchmarkLambda_start(b *testing.B) {
+	build := func(source string) string {
+		program := filepath.Join(b.TempDir(), "bootstrap")
+		cmd := exec.Command("go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags", "-s -w", "-o", program, source)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		return program
+	}
+	programs := [2]string{build("./testdata/emptyfunction"), build(".")}
+	var took [2][]float64
+	for range b.N {
+		for range 20 {
+			for i, program := range programs {
+				took[i] = append(took[i], coldStart(b, program))
+			}
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	empty, full := median(took[0]), median(took[1])
+	b.ReportMetric(empty, "ms/empty")
+	b.ReportMetric(full, "ms/program")
+	b.ReportMetric(full-empty, "ms/above")
+	b.ReportMetric(zipped(b, programs[1]), "MB-zipped")
+}
+
+// zipped returns the size of a program as Lambda is given it, in MB.
+func zipped(b *testing.B, program string) float64 {
+	text, err := os.ReadFile(program)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var out bytes.Buffer
+	w, err := flate.NewWriter(&out, flate.BestCompression)
+	if err == nil {
+		_, err = w.Write(text)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(out.Len()) / 1e6
+}
+
+// coldStart returns the milliseconds from exec to the first request for an event.
+func coldStart(b *testing.B, program string) float64 {
+	api := lambdatest.New(b)
+	cmd := exec.Command(program)
+	cmd.Dir = b.TempDir()
+	cmd.Env = append(os.Environ(), api.Variable(), "_HANDLER=bootstrap", "DATABASE_URL=", "DB_HOST=127.0.0.1", "DB_PORT=1", "DB_USER=u", "DB_NAME=n")
+	begin := time.Now()
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	}()
+	select {
+	case <-api.Ready():
+	case <-time.After(time.Minute):
+		b.Fatalf("%s does not ask for an event", program)
+	}
+	return float64(time.Since(begin).Microseconds()) / 1000
+}
