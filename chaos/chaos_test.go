@@ -213,6 +213,7 @@ func (c *chaos) useUpConnections() (end func()) {
 	others := c.database.SQL(c.t)
 	var taken []*sql.Conn
 	until(c.t, "others have all connections", func() bool {
+		before := len(taken)
 		for {
 			conn, err := others.Conn(c.t.Context())
 			if err != nil {
@@ -220,7 +221,7 @@ func (c *chaos) useUpConnections() (end func()) {
 			}
 			taken = append(taken, conn)
 		}
-		rows, err := c.admin.Query(`SELECT id FROM information_schema.processlist WHERE user = 'member' ORDER BY id`)
+		rows, err := c.admin.Query(`SELECT id FROM information_schema.processlist WHERE user NOT IN ('root', 'system user', 'event_scheduler') ORDER BY id`)
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -246,7 +247,7 @@ func (c *chaos) useUpConnections() (end func()) {
 		for _, id := range theirs {
 			c.admin.Exec(fmt.Sprint(`KILL `, id)) // it may be gone by itself
 		}
-		return len(theirs) == 0
+		return len(theirs) == 0 && len(taken) == before
 	})
 	return func() {
 		for _, conn := range taken {

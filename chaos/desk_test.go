@@ -127,7 +127,7 @@ func (l *library) work(n int) {
 	c := newClient(l.balancer)
 	for !l.ending.Load() {
 		r := l.rooms.Load()[n/desksEach]
-		s := step{room: r, user: rand.N(usersEach), book: rand.N(booksEach), keyed: rand.N(20) > 0}
+		s := step{room: r, user: rand.N(usersEach), book: rand.N(booksEach), keyed: rand.N(5) > 0}
 		switch p := rand.N(100); {
 		case p < 5:
 			l.create(c, n)

@@ -39,7 +39,19 @@ func newEdge(app *fiber.App, c Config) *edge {
 func (e *edge) wrap() {
 	s := e.app.Server()
 	handler, errorHandler := s.Handler, s.ErrorHandler
-	s.Handler = func(ctx *fasthttp.RequestCtx) { e.serve(ctx, func() { handler(ctx) }) }
+	s.Handler = func(ctx *fasthttp.RequestCtx) {
+		e.serve(ctx, func() {
+			ambiguous, last := framing(&ctx.Request.Header)
+			if ambiguous {
+				errorHandler(ctx, errAmbiguous)
+			} else {
+				handler(ctx)
+			}
+			if last {
+				ctx.SetConnectionClose()
+			}
+		})
+	}
 	s.ErrorHandler = func(ctx *fasthttp.RequestCtx, err error) { e.serve(ctx, func() { errorHandler(ctx, err) }) }
 }
 
