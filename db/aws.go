@@ -109,12 +109,13 @@ func (s *Store) iam(t *mysqlTarget) (credentials, error) {
 	}}, nil
 }
 
-var regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]+$`)
+// The patterns are compiled when they are first needed: a cold start has no time for them.
+var regionName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]+$`) })
 
 // secret is a secret of Secrets Manager that holds a user and a password.
 func (s *Store) secret(id string) (credentials, error) {
 	a, err := arn.Parse(id)
-	if err != nil || a.Service != "secretsmanager" || !regionName.MatchString(a.Region) {
+	if err != nil || a.Service != "secretsmanager" || !regionName().MatchString(a.Region) {
 		return nil, errors.New("DB_SECRET_ARN: must be a secret's ARN, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME")
 	}
 	m := secretsManager{keys: sync.OnceValue(awsKeys), id: id, region: a.Region, url: "https://secretsmanager." + a.Region + ".amazonaws.com/"}
@@ -200,7 +201,7 @@ func (m secretsManager) value(ctx context.Context) (value []byte, again bool, er
 	bad := json.Unmarshal(text, &answer)
 	if response.StatusCode != http.StatusOK {
 		kind := answer.Type[strings.LastIndexByte(answer.Type, '#')+1:]
-		if !exception.MatchString(kind) {
+		if !exception().MatchString(kind) {
 			kind = "without saying why"
 		}
 		return nil, response.StatusCode >= 500 || kind == "ThrottlingException", fmt.Errorf("Secrets Manager answered %d %s", response.StatusCode, kind)
@@ -211,7 +212,7 @@ func (m secretsManager) value(ctx context.Context) (value []byte, again bool, er
 	return []byte(*answer.SecretString), false, nil
 }
 
-var exception = regexp.MustCompile(`^[A-Z][A-Za-z]{1,60}$`)
+var exception = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Z][A-Za-z]{1,60}$`) })
 
 // parseSecret reads a secret in the form that RDS gives it. encoding/json's errors quote the text, so they stay here.
 func parseSecret(text []byte) (login, error) {

@@ -46,16 +46,18 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'uns
 
 // serveDocs is what people and tools read of the API. It stands in no document.
 func (a *api) serveDocs(app *fiber.App) {
-	asJSON, asYAML := sync.OnceValues(a.documentJSON), sync.OnceValues(a.OpenAPI().YAML)
+	once := func(read func(string) ([]byte, error)) func() ([]byte, error) {
+		return sync.OnceValues(func() ([]byte, error) { return read(a.config.Version) })
+	}
 
 	app.Add("GET", "/", func(c *fiber.Ctx) error { return c.Redirect(a.prefix(c.UserContext()) + "/docs") })
 	app.Add("GET", "/docs", docsPage)
 	app.Add("GET", "/docs/:file", docsFile)
-	app.Add("GET", "/openapi.json", document("application/vnd.oai.openapi+json", asJSON))
-	app.Add("GET", "/openapi.yaml", document("application/vnd.oai.openapi", asYAML))
+	app.Add("GET", "/openapi.json", serveDocument("application/vnd.oai.openapi+json", once(OpenAPI)))
+	app.Add("GET", "/openapi.yaml", serveDocument("application/vnd.oai.openapi", once(OpenAPIYAML)))
 }
 
-func document(contentType string, read func() ([]byte, error)) fiber.Handler {
+func serveDocument(contentType string, read func() ([]byte, error)) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		b, err := read()
 		if err != nil {
