@@ -21,12 +21,17 @@ import (
 )
 
 // version is set when a release is linked; otherwise it is what Go knows of the source.
-var version = func() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+var version string
+
+func init() {
+	if version != "" {
+		return
 	}
-	return "(devel)"
-}()
+	version = "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		version = info.Main.Version
+	}
+}
 
 const usage = `library lends books: an API on a port, or on AWS Lambda where it finds itself there.
 

@@ -204,10 +204,10 @@ func (m secretsManager) value(ctx context.Context) (value []byte, again bool, er
 		if !exception().MatchString(kind) {
 			kind = "without saying why"
 		}
-		return nil, response.StatusCode >= 500 || kind == "ThrottlingException", fmt.Errorf("Secrets Manager answered %d %s", response.StatusCode, kind)
+		return nil, response.StatusCode >= 500 || kind == "ThrottlingException", fmt.Errorf("secret: Secrets Manager answered %d %s", response.StatusCode, kind)
 	}
 	if bad != nil || answer.SecretString == nil {
-		return nil, false, errors.New("Secrets Manager answered without a SecretString")
+		return nil, false, errors.New("secret: Secrets Manager answered without a SecretString")
 	}
 	return []byte(*answer.SecretString), false, nil
 }

@@ -96,13 +96,13 @@ func underLoad(t *testing.T, s *db.Store, pool *sql.DB) *load {
 	return l
 }
 
-func (l *load) call(do func(ctx context.Context) error) (error, string) {
+func (l *load) call(do func(ctx context.Context) error) (code string, err error) {
 	within, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	began := time.Now()
-	err := do(within)
+	err = do(within)
 	took := time.Since(began)
-	code := library.CodeOf(err)
+	code = library.CodeOf(err)
 	if err != nil && code == "" {
 		code = "internal"
 	}
@@ -110,7 +110,7 @@ func (l *load) call(do func(ctx context.Context) error) (error, string) {
 	defer l.mu.Unlock()
 	l.slowest = max(l.slowest, took)
 	l.codes[code]++
-	return err, code
+	return code, err
 }
 
 // settle notes the outcome of a call and tells who waits.
@@ -134,7 +134,7 @@ func (l *load) write(d *desk) {
 			d.pending = fmt.Sprintf("user%d-%d", d.user, len(d.catalogued))
 			l.mu.Unlock()
 		}
-		err, code := l.call(func(ctx context.Context) error {
+		code, err := l.call(func(ctx context.Context) error {
 			_, err := l.s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Barcode: d.pending, Copies: 1})
 			return err
 		})
@@ -152,7 +152,7 @@ func (l *load) write(d *desk) {
 		return
 	}
 	borrow := !d.out
-	err, code := l.call(func(ctx context.Context) error {
+	code, err := l.call(func(ctx context.Context) error {
 		if borrow {
 			_, err := l.s.Borrow(ctx, d.book, d.user)
 			return err
@@ -176,7 +176,7 @@ func (l *load) write(d *desk) {
 
 func (l *load) read(i int) {
 	d := l.desks[i]
-	err, code := l.call(func(ctx context.Context) error {
+	code, err := l.call(func(ctx context.Context) error {
 		if _, err := l.s.FindBook(ctx, d.book); err != nil {
 			return err
 		}

@@ -32,18 +32,29 @@ type Migration struct {
 // Migrate brings the schema up to date and returns what it applied. Many instances may call it at once: on MySQL one
 // works while the others wait for it; on SQLite a step is taken once, and the others see that it is there.
 func (s *Store) Migrate(ctx context.Context) (applied []Migration, err error) {
-	err = s.withProvider(ctx, func(p *goose.Provider, pool *sql.DB) error {
+	migrate := func(p *goose.Provider, pool *sql.DB) error {
 		if err := refuseOriginal(ctx, pool, s.dialect); err != nil {
 			return err
 		}
-		applied, err = s.up(ctx, p)
+		results, err := s.up(ctx, p)
+		applied = append(applied, results...)
 		return err
-	})
+	}
+	err = s.withProvider(ctx, migrate)
+	// SQLite has no lock that outlives a transaction: where another process is quicker with the same step, this one's is
+	// rolled back as a whole, and a later attempt finds the step done.
+	for end := time.Now().Add(sqliteTurns); err != nil && s.dialect.name == "sqlite" && !errors.Is(err, ErrOriginal) && ctx.Err() == nil && time.Now().Before(end); {
+		time.Sleep(rand.N(50 * time.Millisecond))
+		err = s.withProvider(ctx, migrate)
+	}
 	if err != nil {
 		return applied, fmt.Errorf("migrate: %w", err)
 	}
 	return applied, nil
 }
+
+// sqliteTurns is how long the processes that start together on one SQLite file take turns at the most.
+const sqliteTurns = 5 * time.Second
 
 // migrateWith migrates for a caller that holds the lock.
 func (s *Store) migrateWith(ctx context.Context, pool *sql.DB) ([]Migration, error) {
@@ -55,19 +66,12 @@ func (s *Store) migrateWith(ctx context.Context, pool *sql.DB) ([]Migration, err
 }
 
 func (s *Store) up(ctx context.Context, p *goose.Provider) (applied []Migration, err error) {
-	for attempt := 1; ; attempt++ {
-		results, err := p.Up(ctx)
-		for _, r := range results {
-			applied = append(applied, Migration{r.Source.Version, r.Source.Path, time.Now()})
-			s.log.LogAttrs(ctx, slog.LevelInfo, "migration applied", slog.Int64("version", r.Source.Version), slog.String("name", r.Source.Path))
-		}
-		// SQLite has no lock that outlives a transaction: where another process was quicker with the same step, this
-		// one's was rolled back as a whole, and the next attempt finds the step done.
-		if err == nil || s.dialect.name != "sqlite" || attempt == 10 || ctx.Err() != nil {
-			return applied, err
-		}
-		time.Sleep(rand.N(50 * time.Millisecond))
+	results, err := p.Up(ctx)
+	for _, r := range results {
+		applied = append(applied, Migration{r.Source.Version, r.Source.Path, time.Now()})
+		s.log.LogAttrs(ctx, slog.LevelInfo, "migration applied", slog.Int64("version", r.Source.Version), slog.String("name", r.Source.Path))
 	}
+	return applied, err
 }
 
 // Migrations lists the steps of the schema in order.
