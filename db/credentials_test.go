@@ -552,7 +552,9 @@ func TestSecret_bad(t *testing.T) {
 		{"bad_signature", "", answer(403, `{"__type":"InvalidSignatureException","message":"x-amz-security-token:`+sessionToken+`"}`), "answered 403 InvalidSignatureException"},
 		{"not_aws", "", answer(404, planted), "answered 404 without saying why"},
 		{"odd_type", "", answer(400, `{"__type":"`+planted+` "}`), "answered 400 without saying why"},
-		{"led_elsewhere", "", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect) }, "answered 307"},
+		{"led_elsewhere", "", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+		}, "answered 307"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			log, logger := debugLog()
