@@ -6,7 +6,7 @@ BINARY       = bin/library
 # Lambda's retired go1.x runtime was called by net/rpc; without it the linker drops 4 MB of 20.
 BUILD        = CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -ldflags "$(LDFLAGS)"
 
-.PHONY: build run test bench lint build-lambda build-Function docker deploy undeploy user-data diagram help
+.PHONY: build run test chaos bench lint build-lambda build-Function docker deploy undeploy user-data diagram help
 .DEFAULT_GOAL := build
 
 build: ## Build bin/library, static and stripped
@@ -17,6 +17,10 @@ run: ## Serve on http://localhost:8000 from the source
 
 test: ## Run all the tests this machine can, with the race detector and in random order
 	go test -race -shuffle=on ./...
+
+CHAOS_FOR   ?= 3m
+chaos: ## Fail everything in turn, under load, for CHAOS_FOR (3m), and check what is left (needs MySQL or MariaDB, haproxy; root to drop packets)
+	CHAOS_FOR=$(CHAOS_FOR) REQUIRE_MYSQL=1 go test -count=1 -timeout 60m -v ./chaos
 
 bench: ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
