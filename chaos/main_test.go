@@ -217,14 +217,14 @@ func balance(t testing.TB, one, two string, changes ...string) (address string) 
 	return address
 }
 
-// required finds a program. Without it the test is skipped, or where CI promises it, as it does MySQL, the test fails.
+// required finds a program. Without it the test is skipped, or where REQUIRE_HAPROXY is set it fails.
 func required(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err == nil {
 		return path
 	}
-	if os.Getenv("REQUIRE_MYSQL") != "" {
+	if os.Getenv("REQUIRE_HAPROXY") != "" {
 		t.Fatal(err)
 	}
 	t.Skipf("%v: install it (as root on Debian: apt-get install %s)", err, name)
