@@ -480,6 +480,10 @@ func TestLambda_without_its_database(t *testing.T) {
 			f := startFunction(t, "DATABASE_URL=", "DB_HOST="+host, "DB_PORT="+port, "DB_USER=u", "DB_PASSWORD=pl4nted", "DB_NAME=n", "MIGRATE=")
 			<-f.Ready()
 			started := time.Since(begin)
+			silent.(*net.TCPListener).SetDeadline(time.Now().Add(100 * time.Millisecond))
+			if _, err := silent.Accept(); err == nil {
+				t.Error("the database was asked before the first event was")
+			}
 			f.want(t, "http", 200, "GET", "/livez", "")
 			live := time.Since(begin)
 			f.SetLimit(10 * time.Second) // template.yaml's
