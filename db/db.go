@@ -56,7 +56,7 @@ type Store struct {
 	now     func() time.Time
 	log     *slog.Logger
 
-	// gate is before the pool, as wide as the pool: nothing ever waits inside the pool, where no one sees the queue.
+	// gate is before the pool, as wide as the pool: operations wait there and not inside the pool, where no one sees the queue.
 	gate               *gate
 	onRetry, onFailure func(string)
 	ready              readiness
