@@ -37,10 +37,11 @@ func TestKeepAliveOrder(t *testing.T) {
 			t.Parallel()
 			address := freeAddress(t)
 			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
+			ended, listening := make(chan error, 1), make(chan struct{})
 			go func() {
 				app := fiber.New(fiber.Config{IdleTimeout: test.server, DisableStartupMessage: true})
 				app.Post("/", func(c *fiber.Ctx) error { return c.SendString("ok") })
+				app.Hooks().OnListen(func(fiber.ListenData) error { close(listening); return nil })
 				ended <- runtime.Run(ctx, app, runtime.Config{Addr: address, Logger: dbtest.Quiet})
 			}()
 			defer func() {
@@ -49,6 +50,11 @@ func TestKeepAliveOrder(t *testing.T) {
 					t.Error(err)
 				}
 			}()
+			select {
+			case <-listening: // a request before that is a 502 of another kind
+			case <-time.After(time.Minute):
+				t.Fatal("the app does not listen")
+			}
 			far := &url.URL{Scheme: "http", Host: delayed(t, address, 50*time.Millisecond)}
 			balancer := httputil.NewSingleHostReverseProxy(far)
 			transport := &http.Transport{IdleConnTimeout: test.balancer, MaxIdleConnsPerHost: 100}

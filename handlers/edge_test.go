@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/google/go-cmp/cmp"
@@ -18,24 +19,32 @@ import (
 
 	"library-management/handlers"
 	"library-management/internal/dbtest"
+	"library-management/runtime"
 )
 
-// serve runs the app on a real port, through its Server as the runtime does.
+// serve runs the app on a real port, as the program does.
 func serve(t *testing.T, app *fiber.App) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listening := make(chan string, 1)
+	app.Hooks().OnListen(func(d fiber.ListenData) error {
+		listening <- net.JoinHostPort(d.Host, d.Port)
+		return nil
+	})
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- app.Server().Serve(l) }()
+	go func() { done <- runtime.Run(ctx, app, runtime.Config{Addr: "127.0.0.1:0", Logger: dbtest.Quiet}) }()
 	t.Cleanup(func() {
-		l.Close()
+		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	return l.Addr().String()
+	select {
+	case addr = <-listening:
+	case <-time.After(time.Minute):
+		t.Fatal("the app does not listen")
+	}
+	return addr
 }
 
 // exchange writes raw requests on one connection and reads an answer to each.
