@@ -37,8 +37,8 @@ var errBookNotFound = &library.Error{Kind: library.NotFound, Code: library.CodeB
 
 // FindBook is library.Store's.
 func (s *Store) FindBook(ctx context.Context, id int64) (b library.Book, err error) {
-	err = s.read(ctx, func() error {
-		b, err = findBook(ctx, s.db, id, "")
+	err = s.read(ctx, func(q querier) error {
+		b, err = findBook(ctx, q, id, "")
 		return err
 	})
 	return b, err
@@ -46,9 +46,9 @@ func (s *Store) FindBook(ctx context.Context, id int64) (b library.Book, err err
 
 // FindBooks is library.Store's.
 func (s *Store) FindBooks(ctx context.Context, p library.Page) (books []library.Book, next int64, err error) {
-	err = s.read(ctx, func() error {
+	err = s.read(ctx, func(q querier) error {
 		// One more than asked for tells whether there is a next page.
-		books, err = collect(ctx, s.db, scanBook, selectBook+` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, []any{p.After, p.Limit + 1})
+		books, err = collect(ctx, q, scanBook, selectBook+` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, []any{p.After, p.Limit + 1})
 		return err
 	})
 	if len(books) > p.Limit {

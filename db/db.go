@@ -73,6 +73,8 @@ type dialect struct {
 	// writer lets one transaction of this process write at a time, in turn: SQLite has one writer, and waiting for its
 	// lock file by busy time-out is a lottery. nil on MySQL.
 	writer *gate
+	// bounded is how long a statement takes at the most, because its connection ends it; 0 where only its context does.
+	bounded time.Duration
 	// migrationDB opens a pool that may take as long as a migration needs.
 	migrationDB func() (*sql.DB, error)
 	// database is its name: the one that the MySQL server knows, or the SQLite file's.
@@ -129,8 +131,8 @@ func (s *Store) Queue() (inside, waiting, shed int64) {
 
 // OpenLoans counts the open loans.
 func (s *Store) OpenLoans(ctx context.Context) (n int64, err error) {
-	err = s.read(ctx, func() error {
-		return s.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM loans WHERE returned_on IS NULL`).Scan(&n)
+	err = s.read(ctx, func(q querier) error {
+		return q.QueryRowContext(ctx, `SELECT COUNT(*) FROM loans WHERE returned_on IS NULL`).Scan(&n)
 	})
 	return n, err
 }

@@ -299,8 +299,8 @@ func (s *Store) idsWhere(ctx context.Context, table string, conditions []in) (id
 			continue
 		}
 		list := strings.TrimSuffix(strings.Repeat(c.mark+", ", len(c.values)), ", ")
-		err = s.read(ctx, func() error {
-			found, err := collect(ctx, s.db, scanID, `SELECT id FROM `+table+` WHERE `+c.column+` IN (`+list+`)`, c.values)
+		err = s.read(ctx, func(q querier) error {
+			found, err := collect(ctx, q, scanID, `SELECT id FROM `+table+` WHERE `+c.column+` IN (`+list+`)`, c.values)
 			if err == nil {
 				ids = append(ids, found...)
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-// The time-outs of MySQL, each below the next: a lock is waited for 3 s, a read or write takes 5 s at the most, a
+// The time-outs of MySQL, each below the next: a lock is waited for 3 s, a statement takes 5 s at the most, a
 // request 8 s. A client's time-out does not end its statement on the server, so the server must give up first, or what
 // was reported as failed is committed later.
 const (
@@ -46,10 +46,17 @@ func (s *Store) openMySQL(c Config, t *mysqlTarget) error {
 	cfg.ClientFoundRows = true
 	// Probes find a dead path on idle connections within 25 s, so that the first requests after a quiet failover do not pay for it.
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	cfg.DialFunc = dialer.DialContext
+	cfg.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &statementConn{c.(*net.TCPConn), time.Now()}, nil
+	}
 	cfg.Logger = driverLog{s.log}
 
 	migration := cfg.Clone()
+	migration.DialFunc = dialer.DialContext
 	migration.ReadTimeout = 0  // a migration of a large table takes what it takes
 	migration.ParseTime = true // goose scans its own times so
 
@@ -72,8 +79,27 @@ func (s *Store) openMySQL(c Config, t *mysqlTarget) error {
 	s.db.SetMaxIdleConns(cmp.Or(c.MaxIdleConns, 10))
 	s.db.SetConnMaxLifetime(cmp.Or(c.ConnMaxLifetime, 3*time.Minute))
 	s.db.SetConnMaxIdleTime(c.ConnMaxIdleTime)
-	s.dialect = dialect{name: "mysql", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE", database: cmp.Or(t.name, "of its secret"), migrationDB: func() (*sql.DB, error) { return open(migration) }}
+	s.dialect = dialect{name: "mysql", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE", bounded: ioTimeout, database: cmp.Or(t.name, "of its secret"), migrationDB: func() (*sql.DB, error) { return open(migration) }}
 	return nil
+}
+
+// statementConn gives the answer to a statement ioTimeout as a whole. The driver gives it to each read, so that an answer that
+// trickles would never end.
+type statementConn struct {
+	*net.TCPConn           // and not net.Conn: the driver looks at the socket, whether it still lives
+	sent         time.Time // when the statement went out
+}
+
+func (c *statementConn) Write(b []byte) (int, error) {
+	c.sent = time.Now()
+	return c.TCPConn.Write(b)
+}
+
+func (c *statementConn) SetReadDeadline(t time.Time) error {
+	if end := c.sent.Add(ioTimeout); t.After(end) {
+		t = end
+	}
+	return c.TCPConn.SetReadDeadline(t)
 }
 
 // driverLog hands on what the driver has to say, which is about connections that broke: the caller hears of it as well.

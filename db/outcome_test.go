@@ -253,6 +253,39 @@ func TestConnectionBreaksInTheMiddle(t *testing.T) {
 	dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
 }
 
+// A read whose answer does not come, or comes a byte at a time, is asked again before the caller's deadline; where that is too
+// near for it, the deadline ends it.
+func TestAnswerToReadIsLost(t *testing.T) {
+	d := dbtest.MySQL(t)
+	for loss, what := range map[string]dbtest.Loss{"silence": dbtest.Silence, "trickle": dbtest.Trickle} {
+		for _, limit := range []time.Duration{deadline, time.Second} {
+			t.Run(fmt.Sprint(loss, "_deadline_", limit), func(t *testing.T) {
+				t.Parallel() // it waits for a read time-out
+				behind, proxy := d.Through(t)
+				s := behind.Open(t)
+				b := newBook(t, s, 1)
+				proxy.Lose(dbtest.Once("SELECT", what))
+				soon, cancel := context.WithTimeout(ctx, limit)
+				defer cancel()
+				began := time.Now()
+				got, err := s.FindBook(soon, b.ID)
+				if took := time.Since(began); took > limit+slack {
+					t.Errorf("took %v against a deadline of %v", took, limit)
+				}
+				if limit == deadline && (err != nil || got.Title != b.Title) {
+					t.Errorf("got %+v, %v", got, err)
+				} else if limit < deadline {
+					refused(t, err, library.CodeUnavailable)
+				}
+				if _, err := s.FindBook(ctx, b.ID); err != nil {
+					t.Error(err)
+				}
+				idle(t, s)
+			})
+		}
+	}
+}
+
 // A caller's deadline ends the wait for COMMIT as well; what the server makes of it is not known then.
 func TestDeadlineWhileCommitting(t *testing.T) {
 	t.Parallel() // it waits for a read time-out

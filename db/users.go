@@ -65,8 +65,8 @@ func addBorrowedBooks(ctx context.Context, q querier, users []library.User) erro
 
 // FindUser is library.Store's.
 func (s *Store) FindUser(ctx context.Context, id int64) (u library.User, err error) {
-	err = s.read(ctx, func() error {
-		u, err = findWholeUser(ctx, s.db, id)
+	err = s.read(ctx, func(q querier) error {
+		u, err = findWholeUser(ctx, q, id)
 		return err
 	})
 	return u, err
@@ -84,9 +84,9 @@ func findWholeUser(ctx context.Context, q querier, id int64) (library.User, erro
 
 // FindUsers is library.Store's.
 func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.User, next int64, err error) {
-	err = s.read(ctx, func() error {
+	err = s.read(ctx, func(q querier) error {
 		// One more than asked for tells whether there is a next page.
-		users, err = collect(ctx, s.db, scanUser, selectUser+` WHERE u.id > ? AND u.deleted_at IS NULL ORDER BY u.id LIMIT ?`, []any{p.After, p.Limit + 1})
+		users, err = collect(ctx, q, scanUser, selectUser+` WHERE u.id > ? AND u.deleted_at IS NULL ORDER BY u.id LIMIT ?`, []any{p.After, p.Limit + 1})
 		if err != nil {
 			return err
 		}
@@ -95,7 +95,7 @@ func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.
 			users = users[:p.Limit]
 			next = users[p.Limit-1].ID
 		}
-		return addBorrowedBooks(ctx, s.db, users)
+		return addBorrowedBooks(ctx, q, users)
 	})
 	return users, next, err
 }

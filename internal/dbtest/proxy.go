@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Proxy stands between a Store and a MySQL server. It understands packets just enough to see each statement that reaches
@@ -39,6 +41,8 @@ const (
 	LoseAnswer
 	// Silence: the server carries it out, and the connection stays and says nothing more.
 	Silence
+	// Trickle: the server carries it out, and its answer comes a byte at a time, five in a second.
+	Trickle
 )
 
 // Through is the database behind a new proxy.
@@ -211,8 +215,17 @@ func (p *Proxy) toClient(c *pipe) {
 		if Loss(c.lost.Load()) == Silence {
 			continue
 		}
-		if _, err := c.client.Write(packet); err != nil {
-			return
+		step := len(packet)
+		if Loss(c.lost.Load()) == Trickle {
+			step = 1
+		}
+		for part := range slices.Chunk(packet, step) {
+			if _, err := c.client.Write(part); err != nil {
+				return
+			}
+			if step < len(packet) {
+				time.Sleep(200 * time.Millisecond)
+			}
 		}
 	}
 }
