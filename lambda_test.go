@@ -333,7 +333,7 @@ func TestLambda_survives(t *testing.T) {
 		if status, _, stderr := run(csv.String(), "import", "--books", "-"); status != 0 {
 			t.Fatalf("import: %d, %.1000s", status, stderr)
 		}
-		large := map[string][]string{"sqlite": {"http"}, "mysql": {"alb_single"}}[d.Engine]
+		large := map[string][]string{"sqlite": {"http"}, "mysql": {"rest"}}[d.Engine]
 		for _, door := range large {
 			problem(f.call(t, door, lambdatest.Request{Method: "GET", Target: "/books/?limit=1000"}), 500, "internal")
 			next()

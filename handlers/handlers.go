@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -81,11 +82,10 @@ func networks(list []string) (nets []netip.Prefix, err error) {
 
 // api is what the operations share.
 type api struct {
-	huma.API
-	store  library.Store
-	config Config
-	// documented registers the operations with all that only the document says of their answers.
-	documented bool
+	huma.API // of the document, or of one operation
+	app      *fiber.App
+	store    library.Store
+	config   Config
 }
 
 // New builds the app. Serve it through its Server(): the access log, the request ids and the answers to what Fiber
@@ -119,6 +119,7 @@ func New(store library.Store, c Config) *fiber.App {
 		TrustedProxies:          c.TrustedProxies,
 		ErrorHandler:            a.handleError,
 	})
+	a.app = app
 	origins := strings.Join(c.CORSOrigins, ",")
 	if slices.Contains(c.CORSOrigins, "*") {
 		origins = "*"
@@ -138,7 +139,7 @@ func New(store library.Store, c Config) *fiber.App {
 		},
 		conditional,
 	)
-	a.register(app)
+	a.register()
 	a.serveDocs(app)
 	app.Handler() // builds the route tree, which only Listen and Test would do otherwise
 	newEdge(app, c).wrap()
@@ -160,16 +161,24 @@ func OpenAPIYAML(version string) ([]byte, error) {
 	return document(version).YAML()
 }
 
-// document is made of operations that nobody calls. Those that are served are registered without what only the document
-// says: that is a third of the memory a start takes, and each cold start on Lambda would pay for it.
+// document is made of operations that nobody calls.
 func document(version string) *huma.OpenAPI {
-	a := &api{config: Config{Version: version}, documented: true}
-	a.register(fiber.New(fiber.Config{DisableStartupMessage: true}))
+	a := &api{config: Config{Version: version}, app: fiber.New(fiber.Config{DisableStartupMessage: true})}
+	a.API = a.newAPI(a.app)
+	a.register()
 	return a.OpenAPI()
 }
 
-// register puts every operation on the app and into the document.
-func (a *api) register(app *fiber.App) {
+// register puts every operation on the app, or into the document where there is one.
+func (a *api) register() {
+	a.books()
+	a.users()
+	a.loans()
+	a.service()
+}
+
+// newAPI is where operations are registered: those of the document in one, each that is served in one of its own.
+func (a *api) newAPI(router fiber.Router) huma.API {
 	c := huma.DefaultConfig("Library", a.config.Version)
 	c.Info.Description = description
 	// Relative to the document's own address, so that it is right under any public prefix.
@@ -184,12 +193,20 @@ func (a *api) register(app *fiber.App) {
 	c.CreateHooks = nil // the default one adds $schema to every body
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
 	c.Transformers = []huma.Transformer{a.finishProblem}
-	a.API = humafiber.New(app, c)
-	a.UseMiddleware(a.prepare)
-	a.books()
-	a.users()
-	a.loans()
-	a.service()
+	api := humafiber.NewWithGroup(a.app, router, c)
+	api.UseMiddleware(a.prepare)
+	return api
+}
+
+// captured is a router that keeps the handler of an operation instead of giving it a path.
+type captured struct {
+	fiber.Router
+	handler fiber.Handler
+}
+
+func (c *captured) Add(_, _ string, handlers ...fiber.Handler) fiber.Router {
+	c.handler = handlers[0]
+	return c
 }
 
 const description = `Lend books to members, and know who has what until when.
@@ -281,17 +298,32 @@ func route[I, O any](a *api, method, path string, d doc, f func(context.Context,
 		DefaultStatus: d.success, Responses: map[string]*huma.Response{},
 		MaxBodyBytes: BodyLimit + 1, // huma refuses what reaches its limit, the server what passes it
 	}
-	if a.documented {
+	if a.API != nil {
 		op.Responses = a.problemResponses(codes)
+		if method == http.MethodGet && d.tag != "Service" {
+			op.Responses["304"] = &huma.Response{Description: "Not Modified: If-None-Match names the ETag of what would be sent"}
+		}
 	}
-	if method == http.MethodGet && d.tag != "Service" {
-		op.Responses["304"] = &huma.Response{Description: "Not Modified: If-None-Match names the ETag of what would be sent"}
+	register := func(a *api) {
+		if method == http.MethodPatch {
+			op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {}}}
+		}
+		huma.Register(a, op, f)
+		if method == http.MethodPatch {
+			op.RequestBody.Content[mergePatch] = op.RequestBody.Content["application/json"]
+		}
 	}
-	if method == http.MethodPatch {
-		op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {}}}
+	if a.API != nil {
+		register(a)
+		return
 	}
-	huma.Register(a, op, f)
-	if method == http.MethodPatch {
-		op.RequestBody.Content[mergePatch] = op.RequestBody.Content["application/json"]
-	}
+	// Served, an operation is put together when it is first called, and without what only the document says: all of them
+	// at once are a tenth of a cold start on Lambda.
+	handler := sync.OnceValue(func() fiber.Handler {
+		own, router := *a, captured{Router: a.app}
+		own.API = own.newAPI(&router)
+		register(&own)
+		return router.handler
+	})
+	a.app.Add(method, strings.NewReplacer("{", ":", "}", "").Replace(path), func(c *fiber.Ctx) error { return handler()(c) })
 }

@@ -142,8 +142,10 @@ func caseVariant(name string, n int) string {
 }
 
 const (
-	// maxAnswer is what Lambda takes for an answer, as encoded, in bytes.
-	maxAnswer = 6 << 20
+	// maxAnswer is what Lambda takes for an answer, as encoded, in bytes, and maxALBAnswer what a load balancer takes of
+	// that, which answers 502 to more.
+	maxAnswer    = 6 << 20
+	maxALBAnswer = 1 << 20
 	// keepAnswer is how much of one is kept, encoding only ever adding to it.
 	keepAnswer = 2 * maxAnswer
 )

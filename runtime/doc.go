@@ -20,6 +20,5 @@
 //     order of different query keys, and none but HTTP and Function URL events tell "?key" from "?key=".
 //   - Hop-by-hop headers belong to the gateway's connection, not to this one: they are dropped both ways.
 //   - A streamed answer is gathered, and carries Content-Length instead of Transfer-Encoding.
-//   - An answer cannot be over 6 MB, and a call ends at Lambda's deadline. An ALB itself takes 1 MB each way, and
-//     answers 502 to more.
+//   - An answer cannot be over 6 MB, or 1 MB by an ALB, and a call ends at Lambda's deadline.
 package runtime

@@ -20,6 +20,14 @@ const (
 	albMulti                // the same with lambda.multi_value_headers.enabled
 )
 
+// maxAnswer is how large an answer the door takes, as encoded, in bytes.
+func (e *event) maxAnswer() int {
+	if e.door == albSingle || e.door == albMulti {
+		return maxALBAnswer
+	}
+	return maxAnswer
+}
+
 // event is an event of any door: one type for all, so that an event is decoded once and tells itself what it is.
 type event struct {
 	door door

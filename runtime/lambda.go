@@ -112,7 +112,7 @@ func (g *gateway) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 		return nil, err
 	}
 	encoded, err := marshal(answer)
-	if err == nil && len(encoded) > maxAnswer {
+	if err == nil && len(encoded) > e.maxAnswer() {
 		if answer, err = g.tooLarge(i, e, bodySize(answer), len(encoded)); err == nil {
 			encoded, err = marshal(answer)
 		}
@@ -123,7 +123,7 @@ func (g *gateway) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 // tooLarge stands in for an answer that Lambda would refuse, so that the client would get a 5xx which nothing explains
 // (defect 14). Sizes are in bytes; beyond keepAnswer both are of what the server wrote.
 func (g *gateway) tooLarge(i *invocation, e *event, size, encoded int) (any, error) {
-	g.log.ErrorContext(i, "answer too large for lambda", "path", e.Path, "bytes", size, "encoded_bytes", encoded, "limit", maxAnswer, "request_id", requestID(i))
+	g.log.ErrorContext(i, "answer too large for lambda", "path", e.Path, "bytes", size, "encoded_bytes", encoded, "limit", e.maxAnswer(), "request_id", requestID(i))
 	return g.refuse(i, e, errTooLarge)
 }
 
