@@ -15,9 +15,10 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /out/library /library
 COPY --from=build --chown=65532:65532 /out/data /data
-# SQLite in a volume unless a database is named, so that the root file system can be read-only; SQLite's own temporary
-# files go there too.
-ENV DATABASE_URL=sqlite:///data/library.db SQLITE_TMPDIR=/data
+# Where no database is named, the SQLite file is here, in a volume, so that the root file system can be read-only; SQLite's
+# own temporary files go there too.
+WORKDIR /data
+ENV SQLITE_TMPDIR=/data
 VOLUME /data
 USER 65532
 EXPOSE 8000

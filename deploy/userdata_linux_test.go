@@ -278,8 +278,7 @@ func TestUserData(t *testing.T) {
 		if !strings.Contains(i.log, "sleep 1\n") {
 			t.Error("it did not wait for /livez")
 		}
-		environment := `DATABASE_URL=
-DB_HOST=db.example.eu-west-3.rds.amazonaws.com
+		environment := `DB_HOST=db.example.eu-west-3.rds.amazonaws.com
 DB_PORT=3306
 DB_NAME=library
 DB_TLS=rds

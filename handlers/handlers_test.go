@@ -260,3 +260,28 @@ func TestOriginalEndpoints(t *testing.T) {
 		}
 	})
 }
+
+// TestFirstCallsAtOnce: an operation is put together by its first call, which may be many at once.
+func TestFirstCallsAtOnce(t *testing.T) {
+	app := newApp(dbtest.SQLite(t).Open(t))
+	var all sync.WaitGroup
+	for range 8 {
+		for _, r := range []struct {
+			method, path, body string
+			want               int
+		}{
+			{"GET", "/books/", "", 200}, {"POST", "/books/", `{"title":"Emma","author":"Jane Austen"}`, 201}, {"GET", "/books/999", "", 404}, {"PUT", "/books/999", leGuin, 404},
+			{"PATCH", "/books/999", `{"title":"x"}`, 404}, {"DELETE", "/books/999", "", 404}, {"POST", "/books/", `{}`, 422},
+			{"GET", "/users/", "", 200}, {"POST", "/users/", `{"name":"Ada"}`, 201}, {"GET", "/users/999", "", 404}, {"PUT", "/users/999", ada, 404},
+			{"PATCH", "/users/999", `{"name":"x"}`, 404}, {"DELETE", "/users/999", "", 404}, {"POST", "/books/999/borrow/999", "", 404},
+			{"POST", "/books/999/return/999", "", 404}, {"GET", "/livez", "", 200}, {"GET", "/problems/no", "", 404}, {"GET", "/openapi.json", "", 200},
+		} {
+			all.Go(func() {
+				if got := call(t, app, r.method, r.path, r.body); got.status != r.want {
+					t.Errorf("%s %s: got %d %.200s, want %d", r.method, r.path, got.status, got.body, r.want)
+				}
+			})
+		}
+	}
+	all.Wait()
+}

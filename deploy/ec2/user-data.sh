@@ -61,15 +61,13 @@ case $IMAGE in
 esac
 try docker pull --quiet "$IMAGE"
 
-# ---- The app's settings. DATABASE_URL is emptied, since the image's own names a SQLite file. MIGRATE is off: the
-# deployment's task has applied the migrations, with a user who may.
+# ---- The app's settings. MIGRATE is off: the deployment's task has applied the migrations, with a user who may.
 
 step="writing the unit"
 install -d -m 0755 /etc/library
 (
   umask 077
   cat >/etc/library/env <<ENV
-DATABASE_URL=
 DB_HOST=$DB_HOST
 DB_PORT=$DB_PORT
 DB_NAME=$DB_NAME
