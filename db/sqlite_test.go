@@ -83,7 +83,7 @@ func TestFileLockedForLong(t *testing.T) {
 	began := time.Now()
 	_, err := s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Copies: 1})
 	refused(t, err, library.CodeUnavailable)
-	if took := time.Since(began); took > 4*time.Second+slack {
+	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("took %v, want 4 s at the most", took)
 	}
 	soon, cancel := context.WithTimeout(ctx, time.Second)
@@ -91,7 +91,7 @@ func TestFileLockedForLong(t *testing.T) {
 	began = time.Now()
 	_, err = s.CreateBook(soon, library.Book{Title: "t", Author: "a", Copies: 1})
 	refused(t, err, library.CodeUnavailable)
-	if took := time.Since(began); took > time.Second+slack {
+	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("took %v against a deadline of 1 s", took)
 	}
 	unlock()

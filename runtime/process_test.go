@@ -255,7 +255,7 @@ func TestFunction(t *testing.T) {
 	t.Run("deadline", func(t *testing.T) {
 		a.limit = time.Second
 		begin := time.Now()
-		if got := call(t, "http", "/hang"); got.status != 504 || time.Since(begin) > time.Second+slack {
+		if got := call(t, "http", "/hang"); got.status != 504 || time.Since(begin) > time.Second {
 			t.Errorf("got %v after %s, want 504 within a second", got, time.Since(begin))
 		}
 		a.limit = 30 * time.Second
@@ -271,7 +271,7 @@ func TestFunction(t *testing.T) {
 		c.Process.Signal(syscall.SIGTERM)
 		c.line(t, "draining")
 		c.line(t, "closed")
-		if err := c.Wait(); err != nil || time.Since(begin) > 500*time.Millisecond+slack {
+		if err := c.Wait(); err != nil || time.Since(begin) > 500*time.Millisecond {
 			t.Errorf("got %v after %s, want exit status 0 within 500ms", err, time.Since(begin))
 		}
 	})
@@ -306,9 +306,6 @@ func TestConcurrency(t *testing.T) {
 	}
 }
 
-// slack is for a machine that is busy with other things: what is wrong takes longer than this.
-const slack = 2 * time.Second
-
 // TestStopOnLambda wants the stop not to wait for a handler that hangs.
 func TestStopOnLambda(t *testing.T) {
 	a := newAPI(t)
@@ -322,7 +319,7 @@ func TestStopOnLambda(t *testing.T) {
 	begin := time.Now()
 	c.Process.Signal(syscall.SIGTERM)
 	c.line(t, "closed")
-	if err := c.Wait(); err != nil || time.Since(begin) > 500*time.Millisecond+slack {
+	if err := c.Wait(); err != nil || time.Since(begin) > 500*time.Millisecond {
 		t.Errorf("got %v after %s, want exit status 0 within 500ms", err, time.Since(begin))
 	}
 }

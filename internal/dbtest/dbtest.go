@@ -4,7 +4,6 @@ package dbtest
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -89,16 +88,10 @@ func (d *Database) Open(t testing.TB, change ...func(*db.Config)) *db.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	for {
-		_, err := s.Migrate(context.Background())
-		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() && t.Context().Err() == nil {
-			continue // a machine that is busy with other tests
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
+	if _, err := s.Migrate(context.Background()); err != nil {
+		t.Fatal(err)
 	}
+	return s
 }
 
 // SQL opens the database past the Store, to look at its rows or to spoil them.
