@@ -176,8 +176,7 @@ func (c *chaos) failures() []failure {
 			c.instances[1].kill()
 			return func() { c.instances[1].start().await("/readyz", 200) }
 		}},
-		// A lock is waited for 3 s. Where one instance has all the desks, some wait as long for a connection before that.
-		{name: "locks held", holds: hold(4*time.Second, 10*time.Second), reads: true, within: 6 * time.Second, begin: c.holdLocks},
+		{name: "locks held", holds: hold(4*time.Second, 10*time.Second), reads: true, within: 4 * time.Second, begin: c.holdLocks},
 		{name: "connections used up", holds: hold(time.Second, 3*time.Second), begin: c.useUpConnections},
 		{name: "packets dropped", holds: hold(2*time.Second, 9*time.Second), begin: c.dropPackets},
 		{name: "instance two stopped", lossless: true, begin: func() func() { return c.restart(c.instances[1]) }},

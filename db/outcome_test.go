@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -363,6 +364,46 @@ func TestLockHeldForLong(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Those for whom no connection is left, because all wait for a lock, are answered as soon: both waits together are four seconds.
+func TestConnectionsWaitForLocks(t *testing.T) {
+	t.Parallel()
+	d := dbtest.MySQL(t)
+	s := d.Open(t, func(c *db.Config) { c.MaxOpenConns = 2 })
+	u := newUser(t, s)
+	pool := d.SQL(t)
+	lock, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Rollback()
+	if err := lock.QueryRow(`SELECT id FROM users WHERE id = ? FOR UPDATE`, u.ID).Scan(new(int64)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			if _, err := s.Borrow(ctx, 1, u.ID); library.CodeOf(err) != library.CodeUnavailable {
+				t.Errorf("got %v, want code %q", err, library.CodeUnavailable)
+			}
+		})
+	}
+	all.Wait()
+	took := time.Since(began)
+	t.Logf("the last was answered after %.2f s", took.Seconds())
+	if took > 4*time.Second+slack/2 {
+		t.Errorf("took %v", took)
+	}
+	idle(t, s)
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	b := newBook(t, s, 1)
+	_, err = s.Borrow(ctx, b.ID, u.ID)
+	refused(t, err, "")
+	dbtest.CheckRules(t, pool, library.DefaultPolicy)
 }
 
 // The server picks one of two transactions that wait for each other and rolls it back. Where that is ours, it is tried again.

@@ -23,7 +23,16 @@ type tx struct {
 	// unsure is set when the answer to the COMMIT of an earlier attempt was lost. The operation then has to look for its
 	// own effect, under the same locks as it takes for writing, before it does anything.
 	unsure bool
+	// until ends its statements where it had to wait long for its turn; zero: only the context does.
+	until time.Time
 }
+
+// Where all connections wait for locks, the wait for one and the wait for a lock together keep within 4 s: whoever waited for
+// longer than longTurn has lockedFor in all.
+const (
+	longTurn  = 500 * time.Millisecond
+	lockedFor = 3800 * time.Millisecond
+)
 
 // attempts is how often an operation is tried at the most.
 const attempts = 4
@@ -33,6 +42,7 @@ const attempts = 4
 // Where the outcome stays unknown, the error's code is CodeUnknownOutcome.
 func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 	defer func() { s.failed(err) }()
+	began := time.Now()
 	if s.dialect.writer != nil {
 		leave, err := s.dialect.writer.enter(ctx)
 		if err != nil {
@@ -46,6 +56,9 @@ func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 	}
 	defer leave()
 	t := &tx{s: s, today: s.policy.Today(s.now()), op: rand.Int64()}
+	if time.Since(began) > longTurn {
+		t.until = began.Add(lockedFor)
+	}
 	for attempt := 1; ; attempt++ {
 		committing, err := s.attempt(ctx, t, fn)
 		if err == nil {
@@ -57,7 +70,7 @@ func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 		}
 		// What was away in the middle of a transaction was not carried out, but a lock that could not be had within its
 		// time, or a disk that is full, is no better at once: only a connection that broke is worth another attempt.
-		if !(f == again || lost(err)) || attempt == attempts || ctx.Err() != nil {
+		if !(f == again || lost(err)) || attempt == attempts || ctx.Err() != nil || t.late() {
 			if t.unsure && f != broken {
 				return &library.Error{Kind: library.Unavailable, Code: library.CodeUnknownOutcome, Cause: err,
 					Message: "The connection to the library's database broke before it said whether this was done. Look before you try again."}
@@ -166,8 +179,21 @@ func (s *Store) failed(err error) {
 	}
 }
 
+// late reports whether the operation has no time left for another attempt. One whose COMMIT is in doubt has all of its caller's.
+func (t *tx) late() bool { return !t.until.IsZero() && !t.unsure && time.Now().After(t.until) }
+
+// within gives a statement the time that the operation has.
+func (t *tx) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if t.until.IsZero() || t.unsure {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, t.until)
+}
+
 // exec returns how many rows the statement found.
 func (t *tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	ctx, cancel := t.within(ctx)
+	defer cancel()
 	r, err := t.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, err
@@ -177,6 +203,8 @@ func (t *tx) exec(ctx context.Context, query string, args ...any) (int64, error)
 
 // insert returns the id of the new row.
 func (t *tx) insert(ctx context.Context, query string, args ...any) (int64, error) {
+	ctx, cancel := t.within(ctx)
+	defer cancel()
 	r, err := t.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, err
