@@ -380,7 +380,7 @@ func TestServe(t *testing.T) {
 		}
 		again := start(t, env...)
 		again.await(t, "/readyz", 200)
-		if status, answer := again.post(t, "/books/1/borrow/1", ""); status != 409 || answer["code"] != library.CodeAlreadyBorrowed {
+		if status, answer := again.post(t, "/books/1/borrow/1", ""); status != 409 || answer["code"] != library.ErrAlreadyBorrowed.Code {
 			t.Errorf("borrow after a restart: got %d, %v; the loan should be there", status, answer)
 		}
 	})
@@ -412,7 +412,7 @@ func TestServe_before_its_database(t *testing.T) {
 	p := start(t, configure(t, d)...)
 	p.await(t, "/livez", 200)
 	p.await(t, "/readyz", 503)
-	if status, answer := p.post(t, "/users/", `{"name":"Ada"}`); status != 503 || answer["code"] != library.CodeUnavailable {
+	if status, answer := p.post(t, "/users/", `{"name":"Ada"}`); status != 503 || answer["code"] != library.ErrUnavailable.Code {
 		t.Errorf("without a database: got %d, %v", status, answer)
 	}
 	server.Restart(t)
@@ -446,7 +446,7 @@ func TestServe_original(t *testing.T) {
 		}
 		p = start(t, env...)
 		p.await(t, "/readyz", 200)
-		if status, answer := p.post(t, "/books/4/borrow/1", ""); status != 409 || answer["code"] != library.CodeAlreadyBorrowed {
+		if status, answer := p.post(t, "/books/4/borrow/1", ""); status != 409 || answer["code"] != library.ErrAlreadyBorrowed.Code {
 			t.Errorf("got %d, %v", status, answer)
 		}
 	})

@@ -82,7 +82,7 @@ func TestAdopt(t *testing.T) {
 		}
 		// Above the limit as she is, she borrows no more, and brings back what she has, late and fined.
 		_, err = s.Borrow(ctx, 2, 1)
-		refused(t, err, library.CodeBorrowLimit)
+		refused(t, err, library.ErrBorrowLimit.Code)
 		if _, err := s.Return(ctx, 9, 1); err != nil {
 			t.Error(err)
 		}

@@ -28,12 +28,10 @@ func scanBook(scan func(...any) error) (b library.Book, err error) {
 func findBook(ctx context.Context, q querier, id int64, tail string) (library.Book, error) {
 	b, err := scanBook(q.QueryRowContext(ctx, selectBook+` WHERE b.id = ? AND b.deleted_at IS NULL`+tail, id).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = errBookNotFound
+		err = library.ErrBookNotFound
 	}
 	return b, err
 }
-
-var errBookNotFound = &library.Error{Kind: library.NotFound, Code: library.CodeBookNotFound, Message: "There is no such book."}
 
 // FindBook is library.Store's.
 func (s *Store) FindBook(ctx context.Context, id int64) (b library.Book, err error) {
@@ -124,8 +122,7 @@ func (t *tx) updateBook(ctx context.Context, b library.Book) error {
 		WHERE id = ? AND deleted_at IS NULL AND on_loan <= ?`,
 		b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies, b.ID, b.Copies)
 	if err == nil && n == 0 {
-		return &library.Error{Kind: library.Conflict, Code: library.CodeCopiesOnLoan, Message: "More copies of the book are out than it would have.",
-			Fields: []library.FieldError{{Field: "copies", Message: "must not be fewer than the copies that are out"}}}
+		return library.ErrCopiesOnLoan
 	}
 	return err
 }
@@ -136,21 +133,22 @@ func (t *tx) bookTaken(ctx context.Context, b library.Book, err error) error {
 		return err
 	}
 	return t.taken(ctx, []unique{
-		{`SELECT id FROM books WHERE barcode = ?`, b.Barcode, b.ID, "barcode", library.CodeBarcodeTaken, "Another book has this barcode."},
-		{`SELECT id FROM books WHERE isbn = ?`, b.ISBN, b.ID, "isbn", library.CodeISBNTaken, "Another book has this ISBN."},
+		{`SELECT id FROM books WHERE barcode = ?`, b.Barcode, b.ID, "barcode", library.ErrBarcodeTaken},
+		{`SELECT id FROM books WHERE isbn = ?`, b.ISBN, b.ID, "isbn", library.ErrISBNTaken},
 	})
 }
 
 // unique is a field that no two rows share.
 type unique struct {
-	query, value         string
-	own                  int64
-	field, code, message string
+	query, value string
+	own          int64
+	field        string
+	refusal      *library.Error
 }
 
 // taken asks in the same transaction: with one connection in the pool, as on Lambda, there is no other.
 func (t *tx) taken(ctx context.Context, fields []unique) error {
-	var refusal *library.Error
+	var refusal *library.Error // the first field's, with all fields named
 	for _, f := range fields {
 		if f.value == "" {
 			continue
@@ -164,7 +162,7 @@ func (t *tx) taken(ctx context.Context, fields []unique) error {
 			return err
 		}
 		if refusal == nil {
-			refusal = &library.Error{Kind: library.Conflict, Code: f.code, Message: f.message}
+			refusal = f.refusal.About()
 		}
 		refusal.Fields = append(refusal.Fields, library.FieldError{Field: f.field, Message: "is taken"})
 	}
@@ -175,8 +173,17 @@ func (t *tx) taken(ctx context.Context, fields []unique) error {
 }
 
 // DeleteBook is library.Store's.
-func (s *Store) DeleteBook(ctx context.Context, id int64) error {
+func (s *Store) DeleteBook(ctx context.Context, id int64, check func(library.Book) error) error {
 	return s.inTx(ctx, func(t *tx) error {
+		if check != nil {
+			b, err := findBook(ctx, t, id, s.dialect.forUpdate)
+			if err == nil {
+				err = check(b)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		n, err := t.exec(ctx, `
 			UPDATE books SET deleted_at = ?, barcode = NULL, isbn = NULL
 			WHERE id = ? AND deleted_at IS NULL AND on_loan = 0`, t.stamp(), id)
@@ -184,12 +191,12 @@ func (s *Store) DeleteBook(ctx context.Context, id int64) error {
 			return err
 		}
 		if _, err := findBook(ctx, t, id, ""); err != nil {
-			if t.unsure && errors.Is(err, errBookNotFound) {
+			if t.unsure && errors.Is(err, library.ErrBookNotFound) {
 				return nil // it was there before the COMMIT whose answer was lost
 			}
 			return err
 		}
-		return &library.Error{Kind: library.Conflict, Code: library.CodeHasOpenLoans, Message: "The book is lent, so it cannot be deleted."}
+		return library.ErrHasOpenLoans
 	})
 }
 

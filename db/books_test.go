@@ -48,7 +48,7 @@ func TestCreateBookIgnoresWhatIsNotTheCallers(t *testing.T) {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
 		_, err = s.CreateBook(ctx, library.Book{Title: " ", Author: ""})
-		refused(t, err, library.CodeInvalid)
+		refused(t, err, library.ErrInvalid.Code)
 		if diff := cmp.Diff([]string{"title", "author", "copies"}, fields(err)); diff != "" {
 			t.Error(diff)
 		}
@@ -59,15 +59,15 @@ func TestUnknownBook(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
 		s := d.Open(t)
 		gone := newBook(t, s, 1).ID
-		refused(t, s.DeleteBook(ctx, gone), "")
+		refused(t, s.DeleteBook(ctx, gone, nil), "")
 		for _, id := range []int64{gone, 0, -1, 1 << 62, -1 << 63, 1<<63 - 1} {
 			_, err := s.FindBook(ctx, id)
-			refused(t, err, library.CodeBookNotFound)
+			refused(t, err, library.ErrBookNotFound.Code)
 			_, err = s.UpdateBook(ctx, id, func(*library.Book) error { t.Error("change was called"); return nil })
-			refused(t, err, library.CodeBookNotFound)
-			refused(t, s.DeleteBook(ctx, id), library.CodeBookNotFound)
+			refused(t, err, library.ErrBookNotFound.Code)
+			refused(t, s.DeleteBook(ctx, id, nil), library.ErrBookNotFound.Code)
 		}
-		if e, _ := errors.AsType[*library.Error](s.DeleteBook(ctx, gone)); e.Kind != library.NotFound {
+		if e, _ := errors.AsType[*library.Error](s.DeleteBook(ctx, gone, nil)); e.Kind != library.NotFound {
 			t.Errorf("kind %v, want NotFound", e.Kind)
 		}
 	})
@@ -113,7 +113,7 @@ func TestUpdateBookRefused(t *testing.T) {
 		_, err := s.UpdateBook(ctx, b.ID, func(b *library.Book) error { b.Title = "x"; return no })
 		refused(t, err, "no")
 		_, err = s.UpdateBook(ctx, b.ID, func(b *library.Book) error { b.Title, b.Copies = " ", 0; return nil })
-		refused(t, err, library.CodeInvalid)
+		refused(t, err, library.ErrInvalid.Code)
 		got, err := s.FindBook(ctx, b.ID)
 		if diff := cmp.Diff(b, got); err != nil || diff != "" {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
@@ -133,7 +133,7 @@ func TestCopiesNeverFallBelowWhatIsOut(t *testing.T) {
 			return s.UpdateBook(ctx, b.ID, func(b *library.Book) error { b.Copies = n; return nil })
 		}
 		_, err := copies(1)
-		refused(t, err, library.CodeCopiesOnLoan)
+		refused(t, err, library.ErrCopiesOnLoan.Code)
 		if diff := cmp.Diff([]string{"copies"}, fields(err)); diff != "" {
 			t.Error(diff)
 		}
@@ -159,11 +159,11 @@ func TestBarcodeAndISBNAreUnique(t *testing.T) {
 		refused(t, err, "")
 
 		_, err = create("Ab1", "")
-		refused(t, err, library.CodeBarcodeTaken)
+		refused(t, err, library.ErrBarcodeTaken.Code)
 		_, err = create("", "0306406152")
-		refused(t, err, library.CodeISBNTaken)
+		refused(t, err, library.ErrISBNTaken.Code)
 		_, err = create(" Ab1 ", "978-0-306-40615-7")
-		refused(t, err, library.CodeBarcodeTaken)
+		refused(t, err, library.ErrBarcodeTaken.Code)
 		if diff := cmp.Diff([]string{"barcode", "isbn"}, fields(err)); diff != "" {
 			t.Errorf("both are taken: %s", diff)
 		}
@@ -182,16 +182,16 @@ func TestBarcodeAndISBNAreUnique(t *testing.T) {
 		second, err := create("Z", "")
 		refused(t, err, "")
 		_, err = s.UpdateBook(ctx, second.ID, func(b *library.Book) error { b.Barcode, b.ISBN = "Ab1", "0306406152"; return nil })
-		refused(t, err, library.CodeBarcodeTaken)
+		refused(t, err, library.ErrBarcodeTaken.Code)
 		if diff := cmp.Diff([]string{"barcode", "isbn"}, fields(err)); diff != "" {
 			t.Errorf("both are taken: %s", diff)
 		}
 		_, err = s.UpdateBook(ctx, second.ID, func(b *library.Book) error { b.ISBN = "0306406152"; return nil })
-		refused(t, err, library.CodeISBNTaken)
+		refused(t, err, library.ErrISBNTaken.Code)
 		if diff := cmp.Diff([]string{"isbn"}, fields(err)); diff != "" {
 			t.Errorf("the book's own barcode is not taken: %s", diff)
 		}
-		refused(t, s.DeleteBook(ctx, first.ID), "")
+		refused(t, s.DeleteBook(ctx, first.ID, nil), "")
 		_, err = s.UpdateBook(ctx, second.ID, func(b *library.Book) error { b.Barcode, b.ISBN = "Ab1", "0306406152"; return nil })
 		refused(t, err, "")
 	})
@@ -227,8 +227,8 @@ func TestBooksArePagedByKey(t *testing.T) {
 		}
 		want(0, 3, ids[:3], ids[2])
 		// The row that a cursor names may go, and so may whole stretches: the next page is still the next.
-		refused(t, s.DeleteBook(ctx, ids[2]), "")
-		refused(t, s.DeleteBook(ctx, ids[3]), "")
+		refused(t, s.DeleteBook(ctx, ids[2], nil), "")
+		refused(t, s.DeleteBook(ctx, ids[3], nil), "")
 		want(ids[2], 3, ids[4:7], ids[6])
 		want(ids[6], 3, ids[7:], 0) // the last page is full, and still the last
 		want(ids[6], 2, ids[7:9], ids[8])
@@ -247,15 +247,15 @@ func TestDeletedBookIsGoneAndItsHistoryStays(t *testing.T) {
 		refused(t, err, "")
 		_, err = s.Borrow(ctx, b.ID, u.ID)
 		refused(t, err, "")
-		refused(t, s.DeleteBook(ctx, b.ID), library.CodeHasOpenLoans)
+		refused(t, s.DeleteBook(ctx, b.ID, nil), library.ErrHasOpenLoans.Code)
 		_, err = s.Return(ctx, b.ID, u.ID)
 		refused(t, err, "")
-		refused(t, s.DeleteBook(ctx, b.ID), "")
-		refused(t, s.DeleteBook(ctx, b.ID), library.CodeBookNotFound)
+		refused(t, s.DeleteBook(ctx, b.ID, nil), "")
+		refused(t, s.DeleteBook(ctx, b.ID, nil), library.ErrBookNotFound.Code)
 		_, err = s.Borrow(ctx, b.ID, u.ID)
-		refused(t, err, library.CodeBookNotFound)
+		refused(t, err, library.ErrBookNotFound.Code)
 		_, err = s.Return(ctx, b.ID, u.ID)
-		refused(t, err, library.CodeBookNotFound)
+		refused(t, err, library.ErrBookNotFound.Code)
 		if list, _, err := s.FindBooks(ctx, library.Page{Limit: 10}); len(list) != 0 || err != nil {
 			t.Errorf("still listed: %v, %v", list, err)
 		}

@@ -30,7 +30,7 @@ func atOnce(t testing.TB, n int, call func(i int) error) map[string]int {
 	codes := map[string]int{}
 	for _, err := range errs {
 		code := library.CodeOf(err)
-		if err != nil && (code == "" || code == library.CodeUnavailable || code == library.CodeUnknownOutcome) {
+		if err != nil && (code == "" || code == library.ErrUnavailable.Code || code == library.ErrUnknownOutcome.Code) {
 			t.Errorf("nobody may see this: %v", err)
 		}
 		codes[code]++
@@ -71,7 +71,7 @@ func TestSixteenBorrowOneBook(t *testing.T) {
 			users[i] = newUser(t, s(0))
 		}
 		got := atOnce(t, 16, func(i int) error { _, err := s(i).Borrow(ctx, b.ID, users[i].ID); return err })
-		wantCodes(t, got, map[string]int{"": 1, library.CodeNotAvailable: 15})
+		wantCodes(t, got, map[string]int{"": 1, library.ErrNotAvailable.Code: 15})
 	})
 }
 
@@ -83,7 +83,7 @@ func TestSixteenBorrowThreeCopies(t *testing.T) {
 			users[i] = newUser(t, s(0))
 		}
 		got := atOnce(t, 16, func(i int) error { _, err := s(i).Borrow(ctx, b.ID, users[i].ID); return err })
-		wantCodes(t, got, map[string]int{"": 3, library.CodeNotAvailable: 13})
+		wantCodes(t, got, map[string]int{"": 3, library.ErrNotAvailable.Code: 13})
 	})
 }
 
@@ -95,7 +95,7 @@ func TestOneUserBorrowsEightBooksAtOnce(t *testing.T) {
 			books[i] = newBook(t, s(0), 1)
 		}
 		got := atOnce(t, 8, func(i int) error { _, err := s(i).Borrow(ctx, books[i].ID, u.ID); return err })
-		wantCodes(t, got, map[string]int{"": 2, library.CodeBorrowLimit: 6})
+		wantCodes(t, got, map[string]int{"": 2, library.ErrBorrowLimit.Code: 6})
 	})
 }
 
@@ -104,7 +104,7 @@ func TestOneUserBorrowsOneBookEightTimesAtOnce(t *testing.T) {
 	onInstances(t, func(t *testing.T, s func(int) *db.Store) {
 		u, b := newUser(t, s(0)), newBook(t, s(0), 5)
 		got := atOnce(t, 8, func(i int) error { _, err := s(i).Borrow(ctx, b.ID, u.ID); return err })
-		wantCodes(t, got, map[string]int{"": 1, library.CodeAlreadyBorrowed: 7})
+		wantCodes(t, got, map[string]int{"": 1, library.ErrAlreadyBorrowed.Code: 7})
 	})
 }
 
@@ -126,7 +126,7 @@ func TestManyReturnsOfOneLoanAtOnce(t *testing.T) {
 			refused(t, err, "")
 			c.set(t, "2026-03-20T12:00:00Z")
 			got := atOnce(t, 16, func(i int) error { _, err := stores[i%8].Return(ctx, b.ID, u.ID); return err })
-			wantCodes(t, got, map[string]int{"": 1, library.CodeNotBorrowed: 15})
+			wantCodes(t, got, map[string]int{"": 1, library.ErrNotBorrowed.Code: 15})
 			if u, err := stores[0].FindUser(ctx, u.ID); err != nil || u.TotalFines != 5 {
 				t.Errorf("fines %d, %v; want 5", u.TotalFines, err)
 			}
@@ -142,7 +142,7 @@ func TestOneOfManySameBarcodesIsStored(t *testing.T) {
 			_, err := s(i).CreateBook(ctx, library.Book{Title: "t", Author: "a", Barcode: barcode, Copies: 1})
 			return err
 		})
-		wantCodes(t, got, map[string]int{"": 1, library.CodeBarcodeTaken: 15})
+		wantCodes(t, got, map[string]int{"": 1, library.ErrBarcodeTaken.Code: 15})
 	})
 }
 
@@ -158,13 +158,13 @@ func TestBorrowRacesDelete(t *testing.T) {
 					_, err := s.Borrow(ctx, b.ID, u.ID)
 					return err
 				case 1:
-					return other.DeleteBook(ctx, b.ID)
+					return other.DeleteBook(ctx, b.ID, nil)
 				default:
-					return other.DeleteUser(ctx, u.ID)
+					return other.DeleteUser(ctx, u.ID, nil)
 				}
 			})
-			lent := got[library.CodeHasOpenLoans]
-			gone := got[library.CodeBookNotFound] + got[library.CodeUserNotFound]
+			lent := got[library.ErrHasOpenLoans.Code]
+			gone := got[library.ErrBookNotFound.Code] + got[library.ErrUserNotFound.Code]
 			if !(lent == 2 && got[""] == 1 || lent == 0 && gone == 1 && got[""] == 2 || lent == 1 && gone == 1 && got[""] == 1) {
 				t.Fatalf("round %d: %v", round, got)
 			}
@@ -242,7 +242,7 @@ func TestOppositeOrdersNeverFail(t *testing.T) {
 				case 1:
 					_, err = s.UpdateUser(ctx, u, func(u *library.User) error { u.CardNumber = fmt.Sprint(r.IntN(8)); return nil })
 				case 2:
-					err = s.DeleteBook(ctx, newBook(t, s, 1).ID)
+					err = s.DeleteBook(ctx, newBook(t, s, 1).ID, nil)
 				case 3:
 					_, err = s.FindUser(ctx, u)
 				case 4, 5, 6, 7:
@@ -251,7 +251,7 @@ func TestOppositeOrdersNeverFail(t *testing.T) {
 					_, err = s.Return(ctx, b, u)
 				}
 				switch library.CodeOf(err) {
-				case "", library.CodeAlreadyBorrowed, library.CodeBorrowLimit, library.CodeNotAvailable, library.CodeNotBorrowed, library.CodeCopiesOnLoan, library.CodeCardNumberTaken:
+				case "", library.ErrAlreadyBorrowed.Code, library.ErrBorrowLimit.Code, library.ErrNotAvailable.Code, library.ErrNotBorrowed.Code, library.ErrCopiesOnLoan.Code, library.ErrCardNumberTaken.Code:
 					if err != nil && library.CodeOf(err) == "" {
 						return err
 					}

@@ -160,9 +160,9 @@ func TestWrongPasswordIsUnavailableAndNeverPrinted(t *testing.T) {
 			}
 			defer s.Close()
 			_, found := s.FindBook(ctx, 1)
-			refused(t, found, library.CodeUnavailable)
+			refused(t, found, library.ErrUnavailable.Code)
 			_, created := s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Copies: 1})
-			refused(t, created, library.CodeUnavailable)
+			refused(t, created, library.ErrUnavailable.Code)
 			_, migrated := s.Migrate(ctx)
 			for _, err := range []error{s.Ready(ctx), migrated, found, created} {
 				if err == nil || strings.Contains(err.Error(), planted) {

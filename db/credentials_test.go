@@ -158,7 +158,7 @@ func TestPasswordFile(t *testing.T) {
 	newBook(t, s, 1)
 	a.setPassword(planted + "b")
 	_, err := s.FindBook(ctx, 1)
-	refused(t, err, library.CodeUnavailable)
+	refused(t, err, library.ErrUnavailable.Code)
 	write(planted + "b\n")
 	newBook(t, s, 1)
 
@@ -166,10 +166,10 @@ func TestPasswordFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, gone := s.FindBook(ctx, 1)
-	refused(t, gone, library.CodeUnavailable)
+	refused(t, gone, library.ErrUnavailable.Code)
 	write("")
 	_, empty := s.FindBook(ctx, 1)
-	refused(t, empty, library.CodeUnavailable)
+	refused(t, empty, library.ErrUnavailable.Code)
 	write(planted + "b\n")
 	newBook(t, s, 1)
 	noSecrets(t, log, err, gone, empty)
@@ -479,7 +479,7 @@ func TestSecret_behind(t *testing.T) {
 	a.setPassword(planted + "new")
 	for range 5 {
 		_, err := s.FindBook(ctx, 1)
-		refused(t, err, library.CodeUnavailable)
+		refused(t, err, library.ErrUnavailable.Code)
 		noSecrets(t, log, err)
 	}
 	v.called(t, 2)
@@ -569,7 +569,7 @@ func TestSecret_bad(t *testing.T) {
 				t.Errorf("got %v, want %s", ready, test.want)
 			}
 			_, found := s.FindBook(ctx, 1)
-			refused(t, found, library.CodeUnavailable)
+			refused(t, found, library.ErrUnavailable.Code)
 			c, stop := context.WithTimeout(ctx, 50*time.Millisecond)
 			defer stop()
 			s.Prepare(c, false)
@@ -616,7 +616,7 @@ func TestSecret_never_comes(t *testing.T) {
 	if took := time.Since(started); took > time.Second {
 		t.Errorf("answered after %s, the deadline was 200 ms", took)
 	}
-	refused(t, found, library.CodeUnavailable)
+	refused(t, found, library.ErrUnavailable.Code)
 	if _, err := s.Migrate(ctx); err == nil || time.Since(started) > 4*time.Second {
 		t.Errorf("got %v after %s, want an end within 3 s", err, time.Since(started))
 	}
@@ -764,7 +764,7 @@ func TestIAM(t *testing.T) {
 	}
 	door.refuse.Store(1000)
 	_, err = s.FindBook(ctx, 1)
-	refused(t, err, library.CodeUnavailable)
+	refused(t, err, library.ErrUnavailable.Code)
 	door.mu.Lock()
 	defer door.mu.Unlock()
 	for token := range door.tokens {

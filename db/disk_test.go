@@ -71,11 +71,11 @@ func TestDiskFull(t *testing.T) {
 				t.Fatal("the disk never fills")
 			}
 		}
-		refused(t, full, library.CodeUnavailable)
+		refused(t, full, library.ErrUnavailable.Code)
 		t.Logf("%v, after %d more books", errors.Unwrap(full), acknowledged-1)
 		for range 20 {
 			if err := write(); err != nil {
-				refused(t, err, library.CodeUnavailable)
+				refused(t, err, library.ErrUnavailable.Code)
 			}
 			_, err := s.FindBook(ctx, first.ID)
 			refused(t, err, "")

@@ -129,8 +129,7 @@ func outward(err error) error {
 		return err
 	}
 	if f := faultOf(err); f == again || f == away {
-		return &library.Error{Kind: library.Unavailable, Code: library.CodeUnavailable,
-			Message: "The library's database cannot be reached or is too busy right now; nothing was changed. Try again in a moment.", Cause: err}
+		return library.ErrUnavailable.Because(err)
 	}
 	return err
 }

@@ -145,7 +145,7 @@ func TestFailures(t *testing.T) {
 		s := openUnderLoad(t, asMember)
 		l := underLoad(t, s, d.SQL(t))
 		l.mu.Lock()
-		failures := l.codes[library.CodeUnavailable] + l.codes[library.CodeUnknownOutcome]
+		failures := l.codes[library.ErrUnavailable.Code] + l.codes[library.ErrUnknownOutcome.Code]
 		l.mu.Unlock()
 		password := func(p string) {
 			t.Helper()
@@ -154,7 +154,7 @@ func TestFailures(t *testing.T) {
 		password("another")
 		l.wrote(5) // on the connections that there are
 		l.mu.Lock()
-		if now := l.codes[library.CodeUnavailable] + l.codes[library.CodeUnknownOutcome]; now != failures {
+		if now := l.codes[library.ErrUnavailable.Code] + l.codes[library.ErrUnknownOutcome.Code]; now != failures {
 			t.Errorf("%d calls failed though the connections live", now-failures)
 		}
 		l.mu.Unlock()
@@ -187,7 +187,7 @@ func TestFailures(t *testing.T) {
 				within, cancel := context.WithTimeout(ctx, deadline)
 				defer cancel()
 				_, err = s.FindBook(within, 1)
-				refused(t, err, library.CodeUnavailable)
+				refused(t, err, library.ErrUnavailable.Code)
 				failure.end()
 				began := time.Now()
 				if err := <-prepared; err != nil {

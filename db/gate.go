@@ -38,7 +38,7 @@ func (g *gate) enter(ctx context.Context) (leave func(), err error) {
 		if n := g.waiting.Add(1); n > minQueue && g.expected(n) > maxWait {
 			g.waiting.Add(-1)
 			g.shed.Add(1)
-			return nil, errOverloaded
+			return nil, library.ErrOverloaded
 		}
 		defer g.waiting.Add(-1)
 		select {
@@ -63,6 +63,3 @@ func (g *gate) expected(n int64) time.Duration {
 	each := max(g.mean.Load(), time.Now().UnixNano()-g.moved.Load())
 	return time.Duration(n * each / int64(cap(g.places)))
 }
-
-var errOverloaded = &library.Error{Kind: library.Unavailable, Code: library.CodeOverloaded,
-	Message: "The library has more to do than it can right now; nothing was changed. Try again in a moment."}

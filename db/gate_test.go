@@ -52,9 +52,9 @@ func TestShed(t *testing.T) {
 			start := time.Now()
 			_, err := s.FindUser(ctx, 1)
 			switch code := library.CodeOf(err); {
-			case code == library.CodeOverloaded && time.Since(start) < time.Second:
+			case code == library.ErrOverloaded.Code && time.Since(start) < time.Second:
 				told.Add(1)
-			case code == library.CodeUnavailable:
+			case code == library.ErrUnavailable.Code:
 				waited.Add(1)
 			default:
 				t.Errorf("got %v after %v", err, time.Since(start))

@@ -71,7 +71,7 @@ func keyed[T any](ctx context.Context, s *Store, fn func(*tx) (T, error)) (resul
 
 // keeps tells the refusals of the rules and of the state from those that another attempt should get past.
 func keeps(e *library.Error) bool {
-	return (e.Kind == library.NotFound || e.Kind == library.Conflict) && e.Code != library.CodeKeyInUse
+	return (e.Kind == library.NotFound || e.Kind == library.Conflict) && e.Code != library.ErrKeyInUse.Code
 }
 
 // claimKey takes a key for this transaction, with what it keeps where that is known already, or finds what it keeps.
@@ -90,7 +90,7 @@ func claimKey[T any](ctx context.Context, t *tx, key library.Key, known *answer[
 			return nil, nil
 		}
 		if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1205 {
-			return nil, &library.Error{Kind: library.Conflict, Code: library.CodeKeyInUse, Message: "The request with this idempotency key is still being carried out.", Cause: err}
+			return nil, library.ErrKeyInUse.Because(err)
 		}
 		if faultOf(err) != refused {
 			return nil, err
@@ -107,7 +107,7 @@ func claimKey[T any](ctx context.Context, t *tx, key library.Key, known *answer[
 			continue
 		}
 		if fingerprint != key.Fingerprint {
-			return nil, &library.Error{Kind: library.Invalid, Code: library.CodeKeyReused, Message: "This idempotency key came with another request before."}
+			return nil, library.ErrKeyReused
 		}
 		a := &answer[T]{}
 		if err := json.Unmarshal([]byte(text), a); err != nil || a.Result == nil && a.Refused == nil {

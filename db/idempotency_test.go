@@ -66,20 +66,20 @@ func TestIdempotencyKey(t *testing.T) {
 
 		// A refusal is an answer as well: kept though a loan would be possible later.
 		_, err = s.Return(key("refused", "1"), b.ID, u.ID)
-		refused(t, err, library.CodeNotBorrowed)
+		refused(t, err, library.ErrNotBorrowed.Code)
 		if _, err := s.Borrow(context.Background(), b.ID, u.ID); err != nil {
 			t.Fatal(err)
 		}
 		_, err = other.Return(key("refused", "1"), b.ID, u.ID)
-		refused(t, err, library.CodeNotBorrowed)
+		refused(t, err, library.ErrNotBorrowed.Code)
 		_, err = s.CreateUser(key("wrong", "1"), library.User{})
-		refused(t, err, library.CodeInvalid)
+		refused(t, err, library.ErrInvalid.Code)
 		if _, err = s.CreateUser(key("wrong", "2"), library.User{Name: "Put right"}); err != nil {
 			t.Errorf("what was never carried out does not use up its key: %v", err)
 		}
 
 		_, err = s.CreateUser(key("u", "2"), library.User{Name: "Bob"})
-		refused(t, err, library.CodeKeyReused)
+		refused(t, err, library.ErrKeyReused.Code)
 		if _, err = s.CreateUser(key("U", "2"), library.User{Name: "Case tells keys apart"}); err != nil {
 			t.Error(err)
 		}
@@ -146,7 +146,7 @@ func TestIdempotencyKey_in_use(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.CreateUser(key("k", "1"), library.User{Name: "N"})
-	refused(t, err, library.CodeKeyInUse)
+	refused(t, err, library.ErrKeyInUse.Code)
 	tx.Rollback()
 	if _, err = s.CreateUser(key("k", "1"), library.User{Name: "N"}); err != nil {
 		t.Errorf("once the first has ended without effect: %v", err)

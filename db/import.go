@@ -171,7 +171,7 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 		blank: func() library.Book { return library.Book{Copies: 1} },
 		clean: (*library.Book).Clean,
 		ids: func(b *library.Book) [2]id {
-			return [2]id{identifier("barcode", b.Barcode, library.CodeBarcodeTaken), identifier("isbn", b.ISBN, library.CodeISBNTaken)}
+			return [2]id{identifier("barcode", b.Barcode, library.ErrBarcodeTaken), identifier("isbn", b.ISBN, library.ErrISBNTaken)}
 		},
 		name:  func(b *library.Book) string { return fmt.Sprintf("name\x00%s\x00%s\x00%s", b.Title, b.Author, year(b)) },
 		table: "books",
@@ -185,7 +185,7 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 		},
 		check: func(old, new *library.Book) error {
 			if out := old.Copies - old.CopiesAvailable; !isNew(old) && new.Copies < out {
-				return &library.Error{Kind: library.Conflict, Code: library.CodeCopiesOnLoan, Message: fmt.Sprintf("copies must not be fewer than the %d that are out", out)}
+				return library.ErrCopiesOnLoan.About(library.FieldError{Field: "copies", Message: fmt.Sprintf("must not be fewer than the %d that are out", out)})
 			}
 			return nil
 		},
@@ -209,12 +209,11 @@ func year(b *library.Book) string {
 	return fmt.Sprint(*b.PublishedYear)
 }
 
-func identifier(field, value, code string) id {
+func identifier(field, value string, taken *library.Error) id {
 	if value == "" {
 		return id{}
 	}
-	return id{field + "\x00" + value, &library.Error{Kind: library.Conflict, Code: code, Message: field + " belongs to another record",
-		Fields: []library.FieldError{{Field: field, Message: "belongs to another record"}}}}
+	return id{field + "\x00" + value, taken.About(library.FieldError{Field: field, Message: "belongs to another record"})}
 }
 
 func namedBooks(rows []library.Book) []in {
@@ -240,17 +239,16 @@ func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]
 		clean: func(u *library.User) error {
 			err := u.Clean()
 			if e, ok := errors.AsType[*library.Error](err); (ok || err == nil) && u.CardNumber == "" && u.Email == "" {
-				refusal := library.Error{Kind: library.Invalid, Code: library.CodeInvalid, Message: "The user cannot be stored as it is."}
+				var fields []library.FieldError
 				if ok {
-					refusal.Fields = e.Fields
+					fields = e.Fields
 				}
-				refusal.Fields = append(refusal.Fields, library.FieldError{Field: "card_number", Message: "or email must be given, to know the user by"})
-				return &refusal
+				return library.ErrInvalid.About(append(fields, library.FieldError{Field: "card_number", Message: "or email must be given, to know the user by"})...)
 			}
 			return err
 		},
 		ids: func(u *library.User) [2]id {
-			return [2]id{identifier("card_number", u.CardNumber, library.CodeCardNumberTaken), identifier("email", strings.ToLower(u.Email), library.CodeEmailTaken)}
+			return [2]id{identifier("card_number", u.CardNumber, library.ErrCardNumberTaken), identifier("email", strings.ToLower(u.Email), library.ErrEmailTaken)}
 		},
 		name:  func(*library.User) string { return "" },
 		table: "users",

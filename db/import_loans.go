@@ -236,7 +236,7 @@ func (b *loanBatch) judge(row library.LoanRecord) (library.Outcome, error) {
 		fields = append(fields, library.FieldError{Field: "returned_on", Message: "lies in the future"})
 	}
 	if fields != nil {
-		return library.Refused, &library.Error{Kind: library.Invalid, Code: library.CodeInvalid, Message: "The loan cannot be stored as it is.", Fields: fields}
+		return library.Refused, library.ErrInvalid.About(fields...)
 	}
 	if row.ReturnedOn == nil {
 		return b.judgeOpen(row, user, book)
@@ -302,7 +302,7 @@ func (b *loanBatch) judgeOpen(row library.LoanRecord, user *borrower, book *lent
 			continue
 		}
 		if l.claim == claimedOpen {
-			return library.Refused, errAlreadyBorrowed
+			return library.Refused, library.ErrAlreadyBorrowed
 		}
 		out = out || l.out()
 		if l.borrowed == row.BorrowedOn && l.claim == unclaimed && (same == nil || same.returned == nil && l.returned != nil) {
@@ -317,10 +317,10 @@ func (b *loanBatch) judgeOpen(row library.LoanRecord, user *borrower, book *lent
 		return library.Unchanged, nil
 	}
 	if out {
-		return library.Refused, errAlreadyBorrowed
+		return library.Refused, library.ErrAlreadyBorrowed
 	}
 	if user.open >= b.t.s.policy.BorrowLimit {
-		return library.Refused, errBorrowLimit
+		return library.Refused, library.ErrBorrowLimit
 	}
 	if !book.free(row) {
 		return library.Refused, errAllCopiesOut
@@ -334,7 +334,8 @@ func (b *loanBatch) judgeOpen(row library.LoanRecord, user *borrower, book *lent
 	return library.Created, nil
 }
 
-var errAllCopiesOut = &library.Error{Kind: library.Conflict, Code: library.CodeNotAvailable, Message: "All copies of the book were out at that time."}
+// errAllCopiesOut is library.ErrNotAvailable of another day.
+var errAllCopiesOut = &library.Error{Kind: library.Conflict, Code: library.ErrNotAvailable.Code, Title: library.ErrNotAvailable.Title, Message: "All copies of the book were out at that time."}
 
 // free reports whether on each day of the row's loan, from its day out up to, not including, its day back, a copy was in.
 func (k *lentBook) free(row library.LoanRecord) bool {

@@ -100,8 +100,8 @@ func TestImportBooks_copies_out(t *testing.T) {
 			}
 		}
 		got, err := s.ImportBooks(ctx, []func(*library.Book){func(b *library.Book) { b.Barcode, b.Copies = "a", 1 }})
-		if err != nil || library.CodeOf(got[0].Err) != library.CodeCopiesOnLoan {
-			t.Errorf("fewer copies than are out: got %v, %v, want %s", got, err, library.CodeCopiesOnLoan)
+		if err != nil || library.CodeOf(got[0].Err) != library.ErrCopiesOnLoan.Code {
+			t.Errorf("fewer copies than are out: got %v, %v, want %s", got, err, library.ErrCopiesOnLoan.Code)
 		}
 	})
 }

@@ -140,12 +140,12 @@ func (l *load) write(d *desk) {
 		})
 		l.settle(d, err, func() {
 			switch {
-			case code == "", code == library.CodeBarcodeTaken && d.pendingOpen:
+			case code == "", code == library.ErrBarcodeTaken.Code && d.pendingOpen:
 				d.catalogued = append(d.catalogued, d.pending)
 				d.pending, d.pendingOpen = "", false
-			case code == library.CodeUnknownOutcome:
+			case code == library.ErrUnknownOutcome.Code:
 				d.pendingOpen = true
-			case code != library.CodeUnavailable:
+			case code != library.ErrUnavailable.Code:
 				l.wrong = append(l.wrong, fmt.Sprintf("create: %v", err))
 			}
 		})
@@ -162,13 +162,13 @@ func (l *load) write(d *desk) {
 	})
 	l.settle(d, err, func() {
 		switch {
-		case code == "", d.open && borrow && code == library.CodeAlreadyBorrowed, d.open && !borrow && code == library.CodeNotBorrowed:
+		case code == "", d.open && borrow && code == library.ErrAlreadyBorrowed.Code, d.open && !borrow && code == library.ErrNotBorrowed.Code:
 			if d.out, d.open = borrow, false; borrow {
 				d.borrowed++
 			}
-		case code == library.CodeUnknownOutcome:
+		case code == library.ErrUnknownOutcome.Code:
 			d.open = true
-		case code != library.CodeUnavailable:
+		case code != library.ErrUnavailable.Code:
 			l.wrong = append(l.wrong, fmt.Sprintf("borrow %t, open %t: %v", borrow, d.open, err))
 		}
 	})
@@ -188,7 +188,7 @@ func (l *load) read(i int) {
 	switch code {
 	case "":
 		l.reads++
-	case library.CodeUnavailable:
+	case library.ErrUnavailable.Code:
 		l.unread++
 	default:
 		l.wrong = append(l.wrong, fmt.Sprintf("read: %v", err))

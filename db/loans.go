@@ -31,39 +31,32 @@ func (t *tx) borrow(ctx context.Context, bookID, userID int64) (b library.Book, 
 		return b, err
 	}
 	if n == 0 {
-		return b, t.refuseBorrow(ctx, bookID, userID, errBorrowLimit)
+		return b, t.refuseBorrow(ctx, bookID, userID, library.ErrBorrowLimit)
 	}
 	n, err = t.exec(ctx, `UPDATE books SET on_loan = on_loan + 1 WHERE id = ? AND deleted_at IS NULL AND on_loan < copies`, bookID)
 	if err != nil {
 		return b, err
 	}
 	if n == 0 {
-		return b, t.refuseBorrow(ctx, bookID, userID, errNotAvailable)
+		return b, t.refuseBorrow(ctx, bookID, userID, library.ErrNotAvailable)
 	}
 	_, err = t.insert(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, opened_op) VALUES (?, ?, ?, ?, ?)`,
 		bookID, userID, t.today, t.s.policy.DueOn(t.today), t.op)
 	if err != nil {
 		if faultOf(err) == refused {
-			return b, errAlreadyBorrowed
+			return b, library.ErrAlreadyBorrowed
 		}
 		return b, err
 	}
 	return findBook(ctx, t, bookID, "")
 }
 
-var (
-	errAlreadyBorrowed = &library.Error{Kind: library.Conflict, Code: library.CodeAlreadyBorrowed, Message: "The user has this book already."}
-	errBorrowLimit     = &library.Error{Kind: library.Conflict, Code: library.CodeBorrowLimit, Message: "The user has as many books out as are allowed at once."}
-	errNotAvailable    = &library.Error{Kind: library.Conflict, Code: library.CodeNotAvailable, Message: "No copy of the book is free."}
-	errNotBorrowed     = &library.Error{Kind: library.Conflict, Code: library.CodeNotBorrowed, Message: "The user does not have this book."}
-)
-
 // refuseBorrow says why, beginning with what helps most; guard is why the update that failed would have.
 func (t *tx) refuseBorrow(ctx context.Context, bookID, userID int64, guard error) error {
 	if has, err := t.has(ctx, bookID, userID); err != nil {
 		return err
 	} else if has {
-		return errAlreadyBorrowed
+		return library.ErrAlreadyBorrowed
 	}
 	return guard
 }
@@ -78,9 +71,9 @@ func (t *tx) has(ctx context.Context, bookID, userID int64) (bool, error) {
 	case err != nil:
 		return false, err
 	case !user.Valid:
-		return false, errUserNotFound
+		return false, library.ErrUserNotFound
 	case !book.Valid:
-		return false, errBookNotFound
+		return false, library.ErrBookNotFound
 	}
 	return loan.Valid, nil
 }
@@ -139,7 +132,7 @@ func (t *tx) giveBack(ctx context.Context, bookID, userID int64) (b library.Book
 		if _, err := t.has(ctx, bookID, userID); err != nil {
 			return b, err
 		}
-		return b, errNotBorrowed
+		return b, library.ErrNotBorrowed
 	}
 	if err := t.closeLoan(ctx, loan, userID, due, t.today); err != nil {
 		return b, err

@@ -32,7 +32,7 @@ func TestBorrowAndReturn(t *testing.T) {
 			t.Errorf("returned %v (-want +got):\n%s", err, diff)
 		}
 		_, err = s.Return(ctx, b.ID, u.ID)
-		refused(t, err, library.CodeNotBorrowed)
+		refused(t, err, library.ErrNotBorrowed.Code)
 		// The same user may have it again, and each loan stays a row.
 		_, err = s.Borrow(ctx, b.ID, u.ID)
 		refused(t, err, "")
@@ -58,15 +58,15 @@ func TestBorrowRefused(t *testing.T) {
 			book, user int64
 			want       string
 		}{
-			{"unknown_user", free.ID, nobody, library.CodeUserNotFound},
-			{"unknown_book", nothing, empty.ID, library.CodeBookNotFound},
-			{"both_unknown", nothing, nobody, library.CodeUserNotFound},
-			{"unknown_book_at_the_limit", nothing, full.ID, library.CodeBookNotFound},
-			{"unknown_user_for_a_book_that_is_out", out.ID, nobody, library.CodeUserNotFound},
-			{"not_available", out.ID, empty.ID, library.CodeNotAvailable},
-			{"at_the_limit", free.ID, full.ID, library.CodeBorrowLimit},
-			{"at_the_limit_for_a_book_that_is_out", out.ID, full.ID, library.CodeBorrowLimit},
-			{"has_it_already_at_the_limit", mine.ID, full.ID, library.CodeAlreadyBorrowed},
+			{"unknown_user", free.ID, nobody, library.ErrUserNotFound.Code},
+			{"unknown_book", nothing, empty.ID, library.ErrBookNotFound.Code},
+			{"both_unknown", nothing, nobody, library.ErrUserNotFound.Code},
+			{"unknown_book_at_the_limit", nothing, full.ID, library.ErrBookNotFound.Code},
+			{"unknown_user_for_a_book_that_is_out", out.ID, nobody, library.ErrUserNotFound.Code},
+			{"not_available", out.ID, empty.ID, library.ErrNotAvailable.Code},
+			{"at_the_limit", free.ID, full.ID, library.ErrBorrowLimit.Code},
+			{"at_the_limit_for_a_book_that_is_out", out.ID, full.ID, library.ErrBorrowLimit.Code},
+			{"has_it_already_at_the_limit", mine.ID, full.ID, library.ErrAlreadyBorrowed.Code},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				_, err := s.Borrow(ctx, test.book, test.user)
@@ -78,7 +78,7 @@ func TestBorrowRefused(t *testing.T) {
 			_, err := s.Borrow(ctx, mine.ID, u.ID)
 			refused(t, err, "")
 			_, err = s.Borrow(ctx, mine.ID, u.ID) // no copy is free as well, but this is the reason that helps
-			refused(t, err, library.CodeAlreadyBorrowed)
+			refused(t, err, library.ErrAlreadyBorrowed.Code)
 			more := newBook(t, s, 2)
 			_, err = s.Borrow(ctx, more.ID, u.ID)
 			refused(t, err, "")
@@ -88,7 +88,7 @@ func TestBorrowRefused(t *testing.T) {
 			_, err := s.Borrow(ctx, b.ID, u.ID)
 			refused(t, err, "")
 			_, err = s.Borrow(ctx, b.ID, u.ID)
-			refused(t, err, library.CodeAlreadyBorrowed)
+			refused(t, err, library.ErrAlreadyBorrowed.Code)
 		})
 		// A refusal leaves no half behind.
 		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
@@ -109,10 +109,10 @@ func TestReturnRefused(t *testing.T) {
 			book, user int64
 			want       string
 		}{
-			{"unknown_user", b.ID, 1 << 40, library.CodeUserNotFound},
-			{"unknown_book", 1 << 40, u.ID, library.CodeBookNotFound},
-			{"has_nothing", b.ID, idle.ID, library.CodeNotBorrowed},
-			{"somebody_elses", other.ID, u.ID, library.CodeNotBorrowed},
+			{"unknown_user", b.ID, 1 << 40, library.ErrUserNotFound.Code},
+			{"unknown_book", 1 << 40, u.ID, library.ErrBookNotFound.Code},
+			{"has_nothing", b.ID, idle.ID, library.ErrNotBorrowed.Code},
+			{"somebody_elses", other.ID, u.ID, library.ErrNotBorrowed.Code},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				_, err := s.Return(ctx, test.book, test.user)
@@ -135,7 +135,7 @@ func TestBorrowLimitIsThePolicys(t *testing.T) {
 			refused(t, err, "")
 		}
 		_, err := s.Borrow(ctx, newBook(t, s, 1).ID, u.ID)
-		refused(t, err, library.CodeBorrowLimit)
+		refused(t, err, library.ErrBorrowLimit.Code)
 	})
 }
 
@@ -162,7 +162,7 @@ func TestFineIsChargedOnce(t *testing.T) {
 			for range 3 {
 				c.addDays(1)
 				_, err = s.Return(ctx, b.ID, u.ID)
-				refused(t, err, library.CodeNotBorrowed)
+				refused(t, err, library.ErrNotBorrowed.Code)
 			}
 			total += fine
 			if got := fines(); got != total {
@@ -228,7 +228,7 @@ func TestRoundTrips(t *testing.T) {
 		do   func() error
 	}{
 		{"find_book", 1, "", func() error { _, err := s.FindBook(ctx, out.ID); return err }},
-		{"find_no_book", 1, library.CodeBookNotFound, func() error { _, err := s.FindBook(ctx, 1<<40); return err }},
+		{"find_no_book", 1, library.ErrBookNotFound.Code, func() error { _, err := s.FindBook(ctx, 1<<40); return err }},
 		{"find_books", 1, "", func() error { _, _, err := s.FindBooks(ctx, library.Page{Limit: 50}); return err }},
 		{"find_user", 2, "", func() error { _, err := s.FindUser(ctx, full.ID); return err }},
 		{"find_users", 2, "", func() error { _, _, err := s.FindUsers(ctx, library.Page{Limit: 50}); return err }},
@@ -237,13 +237,13 @@ func TestRoundTrips(t *testing.T) {
 			return err
 		}},
 		{"borrow", 6, "", func() error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }},
-		{"borrow_twice", 6, library.CodeAlreadyBorrowed, func() error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }},
-		{"borrow_what_is_out", 6, library.CodeNotAvailable, func() error { _, err := s.Borrow(ctx, out.ID, u.ID); return err }},
-		{"borrow_at_the_limit", 6, library.CodeBorrowLimit, func() error { _, err := s.Borrow(ctx, b.ID, full.ID); return err }},
-		{"borrow_by_nobody", 6, library.CodeUserNotFound, func() error { _, err := s.Borrow(ctx, b.ID, 1<<40); return err }},
+		{"borrow_twice", 6, library.ErrAlreadyBorrowed.Code, func() error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }},
+		{"borrow_what_is_out", 6, library.ErrNotAvailable.Code, func() error { _, err := s.Borrow(ctx, out.ID, u.ID); return err }},
+		{"borrow_at_the_limit", 6, library.ErrBorrowLimit.Code, func() error { _, err := s.Borrow(ctx, b.ID, full.ID); return err }},
+		{"borrow_by_nobody", 6, library.ErrUserNotFound.Code, func() error { _, err := s.Borrow(ctx, b.ID, 1<<40); return err }},
 		{"return", 7, "", func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
-		{"return_twice", 7, library.CodeNotBorrowed, func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
-		{"delete_book", 3, "", func() error { return s.DeleteBook(ctx, b.ID) }},
+		{"return_twice", 7, library.ErrNotBorrowed.Code, func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
+		{"delete_book", 3, "", func() error { return s.DeleteBook(ctx, b.ID, nil) }},
 		{"ready", 1, "", func() error { return s.Ready(ctx) }},
 		{"ready_again", 0, "", func() error { return s.Ready(ctx) }},
 	} {

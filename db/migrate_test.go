@@ -142,9 +142,9 @@ func TestReadyWaitsForTheSchema(t *testing.T) {
 			t.Error("ready without a schema")
 		}
 		_, err = s.FindBook(ctx, 1)
-		refused(t, err, library.CodeUnavailable)
+		refused(t, err, library.ErrUnavailable.Code)
 		_, err = s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Copies: 1})
-		refused(t, err, library.CodeUnavailable)
+		refused(t, err, library.ErrUnavailable.Code)
 		short, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		defer cancel()
 		if err := s.Prepare(short, false); err == nil {

@@ -77,15 +77,15 @@ func (m *model) user(id int64) library.User {
 func (m *model) borrow(book, user int64, today library.Date) string {
 	switch {
 	case m.users[user] == nil:
-		return library.CodeUserNotFound
+		return library.ErrUserNotFound.Code
 	case m.books[book] == nil:
-		return library.CodeBookNotFound
+		return library.ErrBookNotFound.Code
 	case len(m.of(book, user)) > 0:
-		return library.CodeAlreadyBorrowed
+		return library.ErrAlreadyBorrowed.Code
 	case len(m.ofUser(user)) >= m.policy.BorrowLimit:
-		return library.CodeBorrowLimit
+		return library.ErrBorrowLimit.Code
 	case len(m.ofBook(book)) >= m.books[book].Copies:
-		return library.CodeNotAvailable
+		return library.ErrNotAvailable.Code
 	}
 	m.loans = append(m.loans, &modelLoan{book: book, user: user, due: m.policy.DueOn(today)})
 	return ""
@@ -94,11 +94,11 @@ func (m *model) borrow(book, user int64, today library.Date) string {
 func (m *model) giveBack(book, user int64, today library.Date) string {
 	switch {
 	case m.users[user] == nil:
-		return library.CodeUserNotFound
+		return library.ErrUserNotFound.Code
 	case m.books[book] == nil:
-		return library.CodeBookNotFound
+		return library.ErrBookNotFound.Code
 	case len(m.of(book, user)) == 0:
-		return library.CodeNotBorrowed
+		return library.ErrNotBorrowed.Code
 	}
 	l := m.of(book, user)[0]
 	l.returned = true
@@ -169,7 +169,7 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 					b := library.Book{Title: "t", Author: "a", Barcode: barcode.Draw(t, "barcode"), Copies: copies.Draw(t, "copies")}
 					got, err := s.CreateBook(ctx, b)
 					if m.barcodeTaken(b.Barcode, 0) {
-						want(err, library.CodeBarcodeTaken)
+						want(err, library.ErrBarcodeTaken.Code)
 						return
 					}
 					want(err, "")
@@ -182,7 +182,7 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 					u := library.User{Name: "n", Email: email.Draw(t, "email")}
 					got, err := s.CreateUser(ctx, u)
 					if m.emailTaken(u.Email, 0) {
-						want(err, library.CodeEmailTaken)
+						want(err, library.ErrEmailTaken.Code)
 						return
 					}
 					want(err, "")
@@ -196,11 +196,11 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 					got, err := s.UpdateBook(ctx, id, func(b *library.Book) error { b.Copies, b.Barcode = n, code; return nil })
 					switch {
 					case m.books[id] == nil:
-						want(err, library.CodeBookNotFound)
+						want(err, library.ErrBookNotFound.Code)
 					case n < len(m.ofBook(id)):
-						want(err, library.CodeCopiesOnLoan)
+						want(err, library.ErrCopiesOnLoan.Code)
 					case m.barcodeTaken(code, id):
-						want(err, library.CodeBarcodeTaken)
+						want(err, library.ErrBarcodeTaken.Code)
 					default:
 						want(err, "")
 						m.books[id].Copies, m.books[id].Barcode = n, code
@@ -212,9 +212,9 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 					got, err := s.UpdateUser(ctx, id, func(u *library.User) error { u.Email = address; return nil })
 					switch {
 					case m.users[id] == nil:
-						want(err, library.CodeUserNotFound)
+						want(err, library.ErrUserNotFound.Code)
 					case m.emailTaken(address, id):
-						want(err, library.CodeEmailTaken)
+						want(err, library.ErrEmailTaken.Code)
 					default:
 						want(err, "")
 						m.users[id].Email = address
@@ -223,12 +223,12 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 				},
 				"delete_book": func(t *rapid.T) {
 					id := oneBook()
-					err := s.DeleteBook(ctx, id)
+					err := s.DeleteBook(ctx, id, nil)
 					switch {
 					case m.books[id] == nil:
-						want(err, library.CodeBookNotFound)
+						want(err, library.ErrBookNotFound.Code)
 					case len(m.ofBook(id)) > 0:
-						want(err, library.CodeHasOpenLoans)
+						want(err, library.ErrHasOpenLoans.Code)
 					default:
 						want(err, "")
 						delete(m.books, id)
@@ -236,12 +236,12 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 				},
 				"delete_user": func(t *rapid.T) {
 					id := oneUser()
-					err := s.DeleteUser(ctx, id)
+					err := s.DeleteUser(ctx, id, nil)
 					switch {
 					case m.users[id] == nil:
-						want(err, library.CodeUserNotFound)
+						want(err, library.ErrUserNotFound.Code)
 					case len(m.ofUser(id)) > 0:
-						want(err, library.CodeHasOpenLoans)
+						want(err, library.ErrHasOpenLoans.Code)
 					default:
 						want(err, "")
 						delete(m.users, id)
@@ -335,16 +335,16 @@ func loanModel(copies [histBooks]int, limit int) porcupine.Model {
 			var code string
 			switch {
 			case in.op == 'b' && has:
-				code = library.CodeAlreadyBorrowed
+				code = library.ErrAlreadyBorrowed.Code
 			case in.op == 'b' && held >= limit:
-				code = library.CodeBorrowLimit
+				code = library.ErrBorrowLimit.Code
 			case in.op == 'b' && lent >= copies[in.book]:
-				code = library.CodeNotAvailable
+				code = library.ErrNotAvailable.Code
 			case in.op == 'b':
 				s[in.book][in.user] = true
 				lent++
 			case in.op == 'r' && !has:
-				code = library.CodeNotBorrowed
+				code = library.ErrNotBorrowed.Code
 			case in.op == 'r':
 				s[in.book][in.user] = false
 				lent--
@@ -401,7 +401,7 @@ func play(t *testing.T, stores []*db.Store, books [histBooks]int64, users [histU
 				out := loanOutput{library.CodeOf(err), b.CopiesAvailable}
 				if err != nil {
 					out.free = 0
-					if out.code == "" || out.code == library.CodeUnavailable {
+					if out.code == "" || out.code == library.ErrUnavailable.Code {
 						t.Errorf("nobody may see this: %v", err)
 					}
 				}

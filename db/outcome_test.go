@@ -80,8 +80,12 @@ func TestAnswerToCommitIsLost(t *testing.T) {
 			_, err := s.UpdateUser(ctx, holder.ID, func(u *library.User) error { u.Email = "e@x"; return nil })
 			return err
 		}},
-		{"delete_book", func(s *db.Store, _, free library.Book, _, _ library.User) error { return s.DeleteBook(ctx, free.ID) }},
-		{"delete_user", func(s *db.Store, _, _ library.Book, _, idle library.User) error { return s.DeleteUser(ctx, idle.ID) }},
+		{"delete_book", func(s *db.Store, _, free library.Book, _, _ library.User) error {
+			return s.DeleteBook(ctx, free.ID, nil)
+		}},
+		{"delete_user", func(s *db.Store, _, _ library.Book, _, idle library.User) error {
+			return s.DeleteUser(ctx, idle.ID, nil)
+		}},
 	}
 	for _, loss := range []struct {
 		name string
@@ -161,15 +165,15 @@ func TestOthersGoOnBeforeTheOutcomeIsKnown(t *testing.T) {
 		{"and_the_user_is_deleted", dbtest.LoseAnswer, func(t *testing.T, s *db.Store, book, mine, _ int64) {
 			_, err := s.Return(ctx, book, mine)
 			refused(t, err, "")
-			refused(t, s.DeleteUser(ctx, mine), "")
+			refused(t, s.DeleteUser(ctx, mine, nil), "")
 		}, ""},
 		{"another_takes_what_was_not_lent", dbtest.LoseStatement, func(t *testing.T, s *db.Store, book, _, other int64) {
 			_, err := s.Borrow(ctx, book, other)
 			refused(t, err, "")
-		}, library.CodeNotAvailable},
+		}, library.ErrNotAvailable.Code},
 		{"the_book_that_was_not_lent_is_deleted", dbtest.LoseStatement, func(t *testing.T, s *db.Store, book, _, _ int64) {
-			refused(t, s.DeleteBook(ctx, book), "")
-		}, library.CodeBookNotFound},
+			refused(t, s.DeleteBook(ctx, book, nil), "")
+		}, library.ErrBookNotFound.Code},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := dbtest.MySQL(t)
@@ -215,7 +219,7 @@ func TestOutcomeStaysUnknown(t *testing.T) {
 		return dbtest.Pass
 	})
 	_, err := s.Borrow(ctx, b.ID, u.ID)
-	refused(t, err, library.CodeUnknownOutcome)
+	refused(t, err, library.ErrUnknownOutcome.Code)
 	// And where the connection broke before COMMIT, that nothing was: it is certain.
 	for _, prefix := range []string{"START", "UPDATE users", "UPDATE books", "INSERT", "SELECT b.id"} {
 		other, mine := newBook(t, d.Open(t), 1), newUser(t, d.Open(t))
@@ -226,7 +230,7 @@ func TestOutcomeStaysUnknown(t *testing.T) {
 			return dbtest.Pass
 		})
 		_, err := s.Borrow(ctx, other.ID, mine.ID)
-		refused(t, err, library.CodeUnavailable)
+		refused(t, err, library.ErrUnavailable.Code)
 	}
 	idle(t, s)
 	dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
@@ -276,7 +280,7 @@ func TestAnswerToReadIsLost(t *testing.T) {
 				if limit == deadline && (err != nil || got.Title != b.Title) {
 					t.Errorf("got %+v, %v", got, err)
 				} else if limit < deadline {
-					refused(t, err, library.CodeUnavailable)
+					refused(t, err, library.ErrUnavailable.Code)
 				}
 				if _, err := s.FindBook(ctx, b.ID); err != nil {
 					t.Error(err)
@@ -299,12 +303,12 @@ func TestDeadlineWhileCommitting(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	_, err := s.Borrow(soon, b.ID, u.ID)
-	refused(t, err, library.CodeUnknownOutcome)
+	refused(t, err, library.ErrUnknownOutcome.Code)
 	if took := time.Since(began); took > time.Second+slack {
 		t.Errorf("took %v against a deadline of 0.3 s", took)
 	}
 	_, err = s.Borrow(ctx, b.ID, u.ID)
-	refused(t, err, library.CodeAlreadyBorrowed)
+	refused(t, err, library.ErrAlreadyBorrowed.Code)
 	idle(t, s)
 }
 
@@ -331,7 +335,7 @@ func TestLockHeldForLong(t *testing.T) {
 				defer cancel()
 				began := time.Now()
 				_, err = s.Borrow(within, b.ID, u.ID)
-				refused(t, err, library.CodeUnavailable)
+				refused(t, err, library.ErrUnavailable.Code)
 				took := time.Since(began)
 				t.Logf("answered after %.2f s", took.Seconds())
 				if took > min(limit+slack, 4*time.Second+slack/2) {
@@ -385,8 +389,8 @@ func TestConnectionsWaitForLocks(t *testing.T) {
 	var all sync.WaitGroup
 	for range 6 {
 		all.Go(func() {
-			if _, err := s.Borrow(ctx, 1, u.ID); library.CodeOf(err) != library.CodeUnavailable {
-				t.Errorf("got %v, want code %q", err, library.CodeUnavailable)
+			if _, err := s.Borrow(ctx, 1, u.ID); library.CodeOf(err) != library.ErrUnavailable.Code {
+				t.Errorf("got %v, want code %q", err, library.ErrUnavailable.Code)
 			}
 		})
 	}

@@ -82,7 +82,7 @@ func TestFileLockedForLong(t *testing.T) {
 	defer unlock()
 	began := time.Now()
 	_, err := s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Copies: 1})
-	refused(t, err, library.CodeUnavailable)
+	refused(t, err, library.ErrUnavailable.Code)
 	if took := time.Since(began); took > 4*time.Second {
 		t.Errorf("took %v, want 4 s at the most", took)
 	}
@@ -90,7 +90,7 @@ func TestFileLockedForLong(t *testing.T) {
 	defer cancel()
 	began = time.Now()
 	_, err = s.CreateBook(soon, library.Book{Title: "t", Author: "a", Copies: 1})
-	refused(t, err, library.CodeUnavailable)
+	refused(t, err, library.ErrUnavailable.Code)
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("took %v against a deadline of 1 s", took)
 	}

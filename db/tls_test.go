@@ -67,7 +67,7 @@ func TestTLS(t *testing.T) {
 				return
 			}
 			_, found := s.FindBook(ctx, 1)
-			refused(t, found, library.CodeUnavailable)
+			refused(t, found, library.ErrUnavailable.Code)
 			_, migrated := s.Migrate(ctx)
 			for what, err := range map[string]error{"ready": s.Ready(ctx), "migrate": migrated} {
 				if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -123,7 +123,7 @@ func TestTLS_server_without(t *testing.T) {
 		}
 		defer s.Close()
 		_, found := s.FindBook(ctx, 1)
-		refused(t, found, library.CodeUnavailable)
+		refused(t, found, library.ErrUnavailable.Code)
 		if err := s.Ready(ctx); err == nil || !strings.Contains(err.Error(), "server does not support TLS") {
 			t.Errorf("%s: got %v", setting, err)
 		}

@@ -72,8 +72,7 @@ func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 		// time, or a disk that is full, is no better at once: only a connection that broke is worth another attempt.
 		if !(f == again || lost(err)) || attempt == attempts || ctx.Err() != nil || t.late() {
 			if t.unsure && f != broken {
-				return &library.Error{Kind: library.Unavailable, Code: library.CodeUnknownOutcome, Cause: err,
-					Message: "The connection to the library's database broke before it said whether this was done. Look before you try again."}
+				return library.ErrUnknownOutcome.Because(err)
 			}
 			return outward(err)
 		}

@@ -23,12 +23,10 @@ func scanUser(scan func(...any) error) (library.User, error) {
 func findUser(ctx context.Context, q querier, id int64, tail string) (library.User, error) {
 	u, err := scanUser(q.QueryRowContext(ctx, selectUser+` WHERE u.id = ? AND u.deleted_at IS NULL`+tail, id).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = errUserNotFound
+		err = library.ErrUserNotFound
 	}
 	return u, err
 }
-
-var errUserNotFound = &library.Error{Kind: library.NotFound, Code: library.CodeUserNotFound, Message: "There is no such user."}
 
 // addBorrowedBooks reads what the users have out, in one statement for all of them. The due date is that of each one's own loan.
 func addBorrowedBooks(ctx context.Context, q querier, users []library.User) error {
@@ -125,8 +123,10 @@ func (t *tx) insertUser(ctx context.Context, u library.User) (int64, error) {
 // UpdateUser is library.Store's.
 func (s *Store) UpdateUser(ctx context.Context, id int64, change func(*library.User) error) (u library.User, err error) {
 	err = s.inTx(ctx, func(t *tx) error {
-		u, err = findUser(ctx, t, id, s.dialect.forUpdate)
-		if err != nil {
+		if _, err = findUser(ctx, t, id, s.dialect.forUpdate); err != nil {
+			return err
+		}
+		if u, err = findWholeUser(ctx, t, id); err != nil {
 			return err
 		}
 		if err := change(&u); err != nil {
@@ -157,14 +157,26 @@ func (t *tx) userTaken(ctx context.Context, u library.User, err error) error {
 		return err
 	}
 	return t.taken(ctx, []unique{
-		{`SELECT id FROM users WHERE email_key = LOWER(?)`, u.Email, u.ID, "email", library.CodeEmailTaken, "Another user has this email address."},
-		{`SELECT id FROM users WHERE card_number = ?`, u.CardNumber, u.ID, "card_number", library.CodeCardNumberTaken, "Another user has this card number."},
+		{`SELECT id FROM users WHERE email_key = LOWER(?)`, u.Email, u.ID, "email", library.ErrEmailTaken},
+		{`SELECT id FROM users WHERE card_number = ?`, u.CardNumber, u.ID, "card_number", library.ErrCardNumberTaken},
 	})
 }
 
 // DeleteUser is library.Store's.
-func (s *Store) DeleteUser(ctx context.Context, id int64) error {
+func (s *Store) DeleteUser(ctx context.Context, id int64, check func(library.User) error) error {
 	return s.inTx(ctx, func(t *tx) error {
+		if check != nil {
+			u, err := findUser(ctx, t, id, s.dialect.forUpdate)
+			if err == nil {
+				u, err = findWholeUser(ctx, t, id)
+			}
+			if err == nil {
+				err = check(u)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		n, err := t.exec(ctx, `
 			UPDATE users SET deleted_at = ?, name = '', email = NULL, card_number = NULL
 			WHERE id = ? AND deleted_at IS NULL AND open_loans = 0`, t.stamp(), id)
@@ -172,11 +184,11 @@ func (s *Store) DeleteUser(ctx context.Context, id int64) error {
 			return err
 		}
 		if _, err := findUser(ctx, t, id, ""); err != nil {
-			if t.unsure && errors.Is(err, errUserNotFound) {
+			if t.unsure && errors.Is(err, library.ErrUserNotFound) {
 				return nil // the user was there before the COMMIT whose answer was lost
 			}
 			return err
 		}
-		return &library.Error{Kind: library.Conflict, Code: library.CodeHasOpenLoans, Message: "The user has books out, so the user cannot be deleted."}
+		return library.ErrHasOpenLoans
 	})
 }

@@ -39,7 +39,7 @@ func TestCreateUserIgnoresWhatIsNotTheCallers(t *testing.T) {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
 		_, err = s.CreateUser(ctx, library.User{Name: " ", Email: "x"})
-		refused(t, err, library.CodeInvalid)
+		refused(t, err, library.ErrInvalid.Code)
 		if diff := cmp.Diff([]string{"name", "email"}, fields(err)); diff != "" {
 			t.Error(diff)
 		}
@@ -50,13 +50,13 @@ func TestUnknownUser(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
 		s := d.Open(t)
 		gone := newUser(t, s).ID
-		refused(t, s.DeleteUser(ctx, gone), "")
+		refused(t, s.DeleteUser(ctx, gone, nil), "")
 		for _, id := range []int64{gone, 0, -1, 1 << 62, 1<<63 - 1} {
 			_, err := s.FindUser(ctx, id)
-			refused(t, err, library.CodeUserNotFound)
+			refused(t, err, library.ErrUserNotFound.Code)
 			_, err = s.UpdateUser(ctx, id, func(*library.User) error { t.Error("change was called"); return nil })
-			refused(t, err, library.CodeUserNotFound)
-			refused(t, s.DeleteUser(ctx, id), library.CodeUserNotFound)
+			refused(t, err, library.ErrUserNotFound.Code)
+			refused(t, s.DeleteUser(ctx, id, nil), library.ErrUserNotFound.Code)
 		}
 	})
 }
@@ -78,7 +78,7 @@ func TestUpdateUser(t *testing.T) {
 			}
 		}
 		_, err = s.UpdateUser(ctx, u.ID, func(u *library.User) error { u.Name = "\t"; return nil })
-		refused(t, err, library.CodeInvalid)
+		refused(t, err, library.ErrInvalid.Code)
 		got, err := s.UpdateUser(ctx, u.ID, func(u *library.User) error { u.Email, u.CardNumber = "", ""; return nil })
 		want.Email, want.CardNumber = "", ""
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
@@ -96,11 +96,11 @@ func TestEmailAndCardNumberAreUnique(t *testing.T) {
 		first, err := create("Ada@Example.org", "Cé1")
 		refused(t, err, "")
 		_, err = create("aDA@eXAMPLE.ORG", "")
-		refused(t, err, library.CodeEmailTaken)
+		refused(t, err, library.ErrEmailTaken.Code)
 		_, err = create("", "Cé1")
-		refused(t, err, library.CodeCardNumberTaken)
+		refused(t, err, library.ErrCardNumberTaken.Code)
 		_, err = create("ada@example.org", "Cé1")
-		refused(t, err, library.CodeEmailTaken)
+		refused(t, err, library.ErrEmailTaken.Code)
 		if diff := cmp.Diff([]string{"email", "card_number"}, fields(err)); diff != "" {
 			t.Errorf("both are taken: %s", diff)
 		}
@@ -122,7 +122,7 @@ func TestEmailAndCardNumberAreUnique(t *testing.T) {
 		second := newUser(t, s)
 		take := func(u *library.User) error { u.Email, u.CardNumber = "ADA@example.org", "Cé1"; return nil }
 		_, err = s.UpdateUser(ctx, second.ID, take)
-		refused(t, err, library.CodeEmailTaken)
+		refused(t, err, library.ErrEmailTaken.Code)
 		if diff := cmp.Diff([]string{"email", "card_number"}, fields(err)); diff != "" {
 			t.Errorf("both are taken: %s", diff)
 		}
@@ -130,7 +130,7 @@ func TestEmailAndCardNumberAreUnique(t *testing.T) {
 		if u, err := s.UpdateUser(ctx, first.ID, take); err != nil || u.Email != "ADA@example.org" {
 			t.Errorf("got %q, %v", u.Email, err)
 		}
-		refused(t, s.DeleteUser(ctx, first.ID), "")
+		refused(t, s.DeleteUser(ctx, first.ID, nil), "")
 		_, err = s.UpdateUser(ctx, second.ID, take)
 		refused(t, err, "")
 	})
@@ -144,15 +144,15 @@ func TestDeletedUserIsForgottenAndTheLoansStay(t *testing.T) {
 		refused(t, err, "")
 		_, err = s.Borrow(ctx, b.ID, u.ID)
 		refused(t, err, "")
-		refused(t, s.DeleteUser(ctx, u.ID), library.CodeHasOpenLoans)
+		refused(t, s.DeleteUser(ctx, u.ID, nil), library.ErrHasOpenLoans.Code)
 		_, err = s.Return(ctx, b.ID, u.ID)
 		refused(t, err, "")
-		refused(t, s.DeleteUser(ctx, u.ID), "")
-		refused(t, s.DeleteUser(ctx, u.ID), library.CodeUserNotFound)
+		refused(t, s.DeleteUser(ctx, u.ID, nil), "")
+		refused(t, s.DeleteUser(ctx, u.ID, nil), library.ErrUserNotFound.Code)
 		_, err = s.Borrow(ctx, b.ID, u.ID)
-		refused(t, err, library.CodeUserNotFound)
+		refused(t, err, library.ErrUserNotFound.Code)
 		_, err = s.Return(ctx, b.ID, u.ID)
-		refused(t, err, library.CodeUserNotFound)
+		refused(t, err, library.ErrUserNotFound.Code)
 		if list, _, err := s.FindUsers(ctx, library.Page{Limit: 10}); len(list) != 0 || err != nil {
 			t.Errorf("still listed: %v, %v", list, err)
 		}
@@ -176,8 +176,8 @@ func TestUsersArePagedByKey(t *testing.T) {
 		for range 7 {
 			ids = append(ids, newUser(t, s).ID)
 		}
-		refused(t, s.DeleteUser(ctx, ids[1]), "")
-		refused(t, s.DeleteUser(ctx, ids[6]), "")
+		refused(t, s.DeleteUser(ctx, ids[1], nil), "")
+		refused(t, s.DeleteUser(ctx, ids[6], nil), "")
 		var got []int64
 		var pages int
 		for p := (library.Page{Limit: 2}); ; pages++ {
@@ -192,7 +192,7 @@ func TestUsersArePagedByKey(t *testing.T) {
 				break
 			}
 			if p.After = next; pages == 0 {
-				refused(t, s.DeleteUser(ctx, next), "") // where the cursor stands
+				refused(t, s.DeleteUser(ctx, next, nil), "") // where the cursor stands
 			}
 		}
 		if diff := cmp.Diff([]int64{ids[0], ids[2], ids[3], ids[4], ids[5]}, got); diff != "" || pages != 2 {

@@ -12,15 +12,15 @@ import (
 
 func (a *api) books() {
 	const tag = "Books"
-	taken := []string{library.CodeBarcodeTaken, library.CodeISBNTaken}
-	changed := append(taken, library.CodeBookNotFound, library.CodeCopiesOnLoan)
+	taken := []string{library.ErrBarcodeTaken.Code, library.ErrISBNTaken.Code}
+	changed := append(taken, library.ErrBookNotFound.Code, library.ErrCopiesOnLoan.Code)
 
 	route(a, "GET", "/books/", doc{"list-books", tag, "List the books", "By id, one page at a time.", 200, nil}, a.listBooks)
 	route(a, "POST", "/books/", doc{"create-book", tag, "Add a book", "", 201, taken}, a.createBook)
-	route(a, "GET", "/books/{book_id}", doc{"get-book", tag, "Show a book", "", 200, []string{library.CodeBookNotFound}}, a.findBook)
+	route(a, "GET", "/books/{book_id}", doc{"get-book", tag, "Show a book", "", 200, []string{library.ErrBookNotFound.Code}}, a.findBook)
 	route(a, "PUT", "/books/{book_id}", doc{"replace-book", tag, "Replace a book", "Optional fields that are absent are cleared; copies stays as it is.", 200, changed}, a.replaceBook)
 	route(a, "PATCH", "/books/{book_id}", doc{"update-book", tag, "Change some fields of a book", "A JSON merge patch (RFC 7396): what is absent stays, null clears.", 200, changed}, a.updateBook)
-	route(a, "DELETE", "/books/{book_id}", doc{"delete-book", tag, "Delete a book", "Its returned loans stay as history; its barcode and ISBN are free again.", 204, []string{library.CodeBookNotFound, library.CodeHasOpenLoans}}, a.deleteBook)
+	route(a, "DELETE", "/books/{book_id}", doc{"delete-book", tag, "Delete a book", "Its returned loans stay as history; its barcode and ISBN are free again.", 204, []string{library.ErrBookNotFound.Code, library.ErrHasOpenLoans.Code}}, a.deleteBook)
 }
 
 // Book is a book on the wire. Clients read these names: they never change.
@@ -204,5 +204,5 @@ func (a *api) updateBook(ctx context.Context, in *struct {
 }
 
 func (a *api) deleteBook(ctx context.Context, in *BookPath) (*struct{}, error) {
-	return nil, a.store.DeleteBook(ctx, in.BookID)
+	return nil, a.store.DeleteBook(ctx, in.BookID, nil)
 }

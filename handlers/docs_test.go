@@ -78,9 +78,9 @@ func TestOperations(t *testing.T) {
 		}
 	}
 	for _, code := range []string{
-		library.CodeInvalid, library.CodeBookNotFound, library.CodeUserNotFound, library.CodeNotAvailable, library.CodeAlreadyBorrowed, library.CodeBorrowLimit,
-		library.CodeNotBorrowed, library.CodeHasOpenLoans, library.CodeCopiesOnLoan, library.CodeBarcodeTaken, library.CodeISBNTaken, library.CodeEmailTaken,
-		library.CodeCardNumberTaken, library.CodeUnavailable, library.CodeUnknownOutcome,
+		library.ErrInvalid.Code, library.ErrBookNotFound.Code, library.ErrUserNotFound.Code, library.ErrNotAvailable.Code, library.ErrAlreadyBorrowed.Code, library.ErrBorrowLimit.Code,
+		library.ErrNotBorrowed.Code, library.ErrHasOpenLoans.Code, library.ErrCopiesOnLoan.Code, library.ErrBarcodeTaken.Code, library.ErrISBNTaken.Code, library.ErrEmailTaken.Code,
+		library.ErrCardNumberTaken.Code, library.ErrUnavailable.Code, library.ErrUnknownOutcome.Code,
 	} {
 		if !codes[code] {
 			t.Errorf("no operation documents %s", code)

@@ -279,18 +279,18 @@ func route[I, O any](a *api, method, path string, d doc, f func(context.Context,
 	_, hasBody := reflect.TypeFor[I]().FieldByName("Body")
 	codes := append(slices.Clone(d.codes), codeInternal)
 	if reflect.TypeFor[I]().NumField() > 0 {
-		codes = append(codes, library.CodeInvalid)
+		codes = append(codes, library.ErrInvalid.Code)
 	}
 	if hasBody {
 		codes = append(codes, codeMalformed, codeTooLarge, codeUnsupportedMediaType)
 	}
 	if d.tag != "Service" {
-		codes = append(codes, library.CodeUnavailable, library.CodeOverloaded)
+		codes = append(codes, library.ErrUnavailable.Code, library.ErrOverloaded.Code)
 		if method == http.MethodPost {
-			codes = append(codes, library.CodeKeyReused, library.CodeKeyInUse)
+			codes = append(codes, library.ErrKeyReused.Code, library.ErrKeyInUse.Code)
 		}
 		if method != http.MethodGet {
-			codes = append(codes, library.CodeUnknownOutcome)
+			codes = append(codes, library.ErrUnknownOutcome.Code)
 		}
 	}
 	op := huma.Operation{

@@ -31,11 +31,11 @@ func TestIdempotencyKey(t *testing.T) {
 		same(book, post("/books/", `{"title":"Dune","author":"Herbert"}`, "b1"))
 		loan := post("/books/1/borrow/1", "", "l1").want(200)
 		same(loan, post("/books/1/borrow/1/", "", "l1"))
-		post("/books/1/borrow/1", "", "l2").problem(409, library.CodeAlreadyBorrowed)
+		post("/books/1/borrow/1", "", "l2").problem(409, library.ErrAlreadyBorrowed.Code)
 		back := post("/books/1/return/1", "", "r1").want(200)
 		same(back, post("/books/1/return/1", "", "r1"))
 		same(loan, post("/books/1/borrow/1", "", "l1"))
-		post("/books/1/borrow/1", "", "l2").problem(409, library.CodeAlreadyBorrowed) // what was refused stays refused
+		post("/books/1/borrow/1", "", "l2").problem(409, library.ErrAlreadyBorrowed.Code) // what was refused stays refused
 
 		for name, a := range map[string]answer{
 			"another body":  post("/users/", `{"name":"Bob"}`, "u1"),
@@ -48,12 +48,12 @@ func TestIdempotencyKey(t *testing.T) {
 					post("/users/", `{"name":"Eve"}`, "u9").want(201)
 					return
 				}
-				a.problem(422, library.CodeKeyReused)
+				a.problem(422, library.ErrKeyReused.Code)
 			})
 		}
-		post("/users/", `{"name":"Ada"}`, strings.Repeat("k", 256)).problem(422, library.CodeInvalid, "header.Idempotency-Key")
-		post("/users/", `{"name":"Ada"}`, "a b").problem(422, library.CodeInvalid, "header.Idempotency-Key")
-		post("/users/", `{"name":"Ada"}`, "é").problem(422, library.CodeInvalid, "header.Idempotency-Key")
+		post("/users/", `{"name":"Ada"}`, strings.Repeat("k", 256)).problem(422, library.ErrInvalid.Code, "header.Idempotency-Key")
+		post("/users/", `{"name":"Ada"}`, "a b").problem(422, library.ErrInvalid.Code, "header.Idempotency-Key")
+		post("/users/", `{"name":"Ada"}`, "é").problem(422, library.ErrInvalid.Code, "header.Idempotency-Key")
 		post("/users/", `{"name":"Ada"}`, strings.Repeat("k", 255)).want(201)
 	})
 }

@@ -42,45 +42,39 @@ const (
 	maxFieldErrors = 20
 )
 
-// problems has each code's status, its title and the detail that is given where there is no better one.
-var problems = map[string]struct {
+// kind is what all problems of one code have in common: the status, the title, and the detail where there is no better one.
+type kind struct {
 	status        int
 	title, detail string
-}{
-	library.CodeInvalid:         {422, "Some of the request is wrong", "What is wrong is listed in errors."},
-	library.CodeBookNotFound:    {404, "No such book", "There is no book with this id."},
-	library.CodeUserNotFound:    {404, "No such user", "There is no user with this id."},
-	library.CodeNotAvailable:    {409, "No copy is free", "Every copy of the book is out."},
-	library.CodeAlreadyBorrowed: {409, "Already borrowed", "The user has a copy of this book."},
-	library.CodeBorrowLimit:     {409, "Borrow limit reached", "The user has as many books out as the rules allow."},
-	library.CodeNotBorrowed:     {409, "Not borrowed", "The user has no copy of this book."},
-	library.CodeHasOpenLoans:    {409, "Still on loan", "What is lent, or who has a loan, cannot be deleted."},
-	library.CodeCopiesOnLoan:    {409, "More copies are on loan", "More copies are out than the book would have."},
-	library.CodeBarcodeTaken:    {409, "Barcode taken", "Another book has this barcode."},
-	library.CodeISBNTaken:       {409, "ISBN taken", "Another book has this ISBN."},
-	library.CodeEmailTaken:      {409, "Email taken", "Another user has this email address."},
-	library.CodeCardNumberTaken: {409, "Card number taken", "Another user has this card number."},
-	library.CodeKeyReused:       {422, "Idempotency key reused", "This idempotency key came with another request before."},
-	library.CodeKeyInUse:        {409, "Idempotency key in use", "The request with this idempotency key is still being carried out."},
-	library.CodeOverloaded:      {503, "Too busy now", "More is waiting already than the library can serve; nothing has changed. Try again."},
-	library.CodeUnavailable:     {503, "Not available now", "The library cannot be reached now; nothing has changed. Try again."},
-	library.CodeUnknownOutcome:  {503, "Outcome unknown", "The connection broke while the change was being stored: it may or may not have happened."},
-	codeMalformed:               {400, "The request cannot be read", "The request is not well-formed."},
-	codeNotFound:                {404, "Nothing here", "There is nothing at this path."},
-	codeMethodNotAllowed:        {405, "Method not allowed", "This path does not answer this method; the Allow header lists those that it does."},
-	codeTimeout:                 {408, "The request took too long", "The request did not arrive in time."},
-	codeTooLarge:                {413, "The body is too large", "The body has more than 1 MiB."},
-	codeUnsupportedMediaType:    {415, "Unsupported media type", "The body must be JSON, without a content encoding."},
-	codeHeadersTooLarge:         {431, "The headers are too large", "The request line and the headers have more than 16 KiB."},
-	codeInternal:                {500, "Internal error", "Something went wrong here. The request id finds it in the log."},
-	codeNotAnswered:             {504, "Not answered in time", "The request was not answered in time; whether it took effect is not known."},
-	codeNotReady:                {503, "Not ready", "This process should get no requests now."},
+}
+
+// problems are the kinds by their codes: the library's refusals, and those below.
+var problems = func() map[string]kind {
+	for _, r := range library.Refusals() {
+		ownProblems[r.Code] = kind{status: statuses[r.Kind], title: r.Title, detail: r.Message}
+	}
+	return ownProblems
+}()
+
+var statuses = map[library.Kind]int{library.Invalid: 422, library.NotFound: 404, library.Conflict: 409, library.Precondition: 412, library.Unavailable: 503}
+
+var ownProblems = map[string]kind{
+	codeMalformed:            {400, "The request cannot be read", "The request is not well-formed."},
+	codeNotFound:             {404, "Nothing here", "There is nothing at this path."},
+	codeMethodNotAllowed:     {405, "Method not allowed", "This path does not answer this method; the Allow header lists those that it does."},
+	codeTimeout:              {408, "The request took too long", "The request did not arrive in time."},
+	codeTooLarge:             {413, "The body is too large", "The body has more than 1 MiB."},
+	codeUnsupportedMediaType: {415, "Unsupported media type", "The body must be JSON, without a content encoding."},
+	codeHeadersTooLarge:      {431, "The headers are too large", "The request line and the headers have more than 16 KiB."},
+	codeInternal:             {500, "Internal error", "Something went wrong here. The request id finds it in the log."},
+	codeNotAnswered:          {504, "Not answered in time", "The request was not answered in time; whether it took effect is not known."},
+	codeNotReady:             {503, "Not ready", "This process should get no requests now."},
 }
 
 // codes are those of problems that Fiber and huma know by their status alone.
 var codes = map[int]string{
 	404: codeNotFound, 405: codeMethodNotAllowed, 408: codeTimeout, 413: codeTooLarge, 415: codeUnsupportedMediaType,
-	422: library.CodeInvalid, 431: codeHeadersTooLarge, 504: codeNotAnswered,
+	422: library.ErrInvalid.Code, 431: codeHeadersTooLarge, 504: codeNotAnswered,
 }
 
 // Problem is the body of every answer that is neither 2xx nor a redirection (RFC 9457).
@@ -129,7 +123,7 @@ func problemOf(err error) *Problem {
 	case errors.As(err, &f):
 		return statusProblem(f.Code, err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		p = newProblem(library.CodeUnavailable)
+		p = newProblem(library.ErrUnavailable.Code)
 		p.Detail = "The library did not answer in time. Try again." // and may have changed: a COMMIT may be under way
 	default:
 		p = newProblem(codeInternal)
@@ -139,7 +133,7 @@ func problemOf(err error) *Problem {
 }
 
 func domainProblem(e *library.Error) *Problem {
-	status := map[library.Kind]int{library.Invalid: 422, library.NotFound: 404, library.Conflict: 409, library.Unavailable: 503}[e.Kind]
+	status := statuses[e.Kind]
 	if status == 0 {
 		p := newProblem(codeInternal)
 		p.cause = e
@@ -316,7 +310,7 @@ func (a *api) problemResponses(list []string) map[string]*huma.Response {
 	for _, code := range slices.Compact(list) {
 		p := newProblem(code)
 		p.Type = "/problems/" + code
-		if code == library.CodeInvalid {
+		if code == library.ErrInvalid.Code {
 			p.Errors = []FieldProblem{{"body.title", "must not be empty"}}
 		}
 		status := strconv.Itoa(p.Status)

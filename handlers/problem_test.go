@@ -60,9 +60,9 @@ func TestErrors(t *testing.T) {
 		detail string
 		cause  string // what the log has
 	}{
-		{"not found", &library.Error{Kind: library.NotFound, Code: library.CodeBookNotFound, Message: "There is no such book."}, 404, "book_not_found", "There is no such book.", ""},
-		{"wrapped", fmt.Errorf("find book: %w", &library.Error{Kind: library.NotFound, Code: library.CodeBookNotFound, Message: "No."}), 404, "book_not_found", "No.", ""},
-		{"unavailable", &library.Error{Kind: library.Unavailable, Code: library.CodeUnavailable, Message: "Not now.", Cause: errors.New(internal)}, 503, "unavailable", "Not now.", internal},
+		{"not found", &library.Error{Kind: library.NotFound, Code: library.ErrBookNotFound.Code, Message: "There is no such book."}, 404, "book_not_found", "There is no such book.", ""},
+		{"wrapped", fmt.Errorf("find book: %w", &library.Error{Kind: library.NotFound, Code: library.ErrBookNotFound.Code, Message: "No."}), 404, "book_not_found", "No.", ""},
+		{"unavailable", &library.Error{Kind: library.Unavailable, Code: library.ErrUnavailable.Code, Message: "Not now.", Cause: errors.New(internal)}, 503, "unavailable", "Not now.", internal},
 		{"plain", errors.New(internal), 500, "internal", "", internal},
 		{"of no kind", &library.Error{Message: internal}, 500, "internal", "", internal},
 		{"deadline", fmt.Errorf("%s: %w", internal, context.DeadlineExceeded), 503, "unavailable", "", internal},
@@ -90,13 +90,13 @@ func TestErrors(t *testing.T) {
 	}
 	t.Run("unknown outcome", func(t *testing.T) {
 		app := newApp(broken{do: func(context.Context) error {
-			return &library.Error{Kind: library.Unavailable, Code: library.CodeUnknownOutcome, Message: "Maybe."}
+			return &library.Error{Kind: library.Unavailable, Code: library.ErrUnknownOutcome.Code, Message: "Maybe."}
 		}})
 		call(t, app, "POST", "/books/", leGuin).problem(503, "unknown_outcome")
 	})
 	t.Run("fields of the domain", func(t *testing.T) {
 		app := newApp(broken{do: func(context.Context) error {
-			return &library.Error{Kind: library.Invalid, Code: library.CodeInvalid, Message: "No.", Fields: []library.FieldError{{Field: "title", Message: "x"}, {Field: "isbn", Message: "y"}}}
+			return &library.Error{Kind: library.Invalid, Code: library.ErrInvalid.Code, Message: "No.", Fields: []library.FieldError{{Field: "title", Message: "x"}, {Field: "isbn", Message: "y"}}}
 		}})
 		call(t, app, "POST", "/books/", leGuin).problem(422, "invalid", "body.title", "body.isbn")
 	})
@@ -127,7 +127,7 @@ func TestDeadline(t *testing.T) {
 	var end time.Time
 	store := broken{do: func(ctx context.Context) error {
 		end, _ = ctx.Deadline()
-		return &library.Error{Kind: library.NotFound, Code: library.CodeBookNotFound, Message: "No."}
+		return &library.Error{Kind: library.NotFound, Code: library.ErrBookNotFound.Code, Message: "No."}
 	}}
 	began := time.Now()
 	call(t, newApp(store), "GET", "/books/1", "").want(404)

@@ -11,15 +11,15 @@ import (
 
 func (a *api) users() {
 	const tag = "Users"
-	taken := []string{library.CodeEmailTaken, library.CodeCardNumberTaken}
-	changed := append(taken, library.CodeUserNotFound)
+	taken := []string{library.ErrEmailTaken.Code, library.ErrCardNumberTaken.Code}
+	changed := append(taken, library.ErrUserNotFound.Code)
 
 	route(a, "GET", "/users/", doc{"list-users", tag, "List the users", "By id, one page at a time, each with the books that it has out.", 200, nil}, a.listUsers)
 	route(a, "POST", "/users/", doc{"create-user", tag, "Add a user", "Names need not be unique; email and card number are, where given.", 201, taken}, a.createUser)
-	route(a, "GET", "/users/{user_id}", doc{"get-user", tag, "Show a user", "", 200, []string{library.CodeUserNotFound}}, a.findUser)
+	route(a, "GET", "/users/{user_id}", doc{"get-user", tag, "Show a user", "", 200, []string{library.ErrUserNotFound.Code}}, a.findUser)
 	route(a, "PUT", "/users/{user_id}", doc{"replace-user", tag, "Replace a user", "Optional fields that are absent are cleared.", 200, changed}, a.replaceUser)
 	route(a, "PATCH", "/users/{user_id}", doc{"update-user", tag, "Change some fields of a user", "A JSON merge patch (RFC 7396): what is absent stays, null clears.", 200, changed}, a.updateUser)
-	route(a, "DELETE", "/users/{user_id}", doc{"delete-user", tag, "Delete a user", "Its returned loans stay as history without the name; email and card number are free again.", 204, []string{library.CodeUserNotFound, library.CodeHasOpenLoans}}, a.deleteUser)
+	route(a, "DELETE", "/users/{user_id}", doc{"delete-user", tag, "Delete a user", "Its returned loans stay as history without the name; email and card number are free again.", 204, []string{library.ErrUserNotFound.Code, library.ErrHasOpenLoans.Code}}, a.deleteUser)
 }
 
 // User is a user on the wire. Clients read these names: they never change.
@@ -150,5 +150,5 @@ func (a *api) updateUser(ctx context.Context, in *struct {
 }
 
 func (a *api) deleteUser(ctx context.Context, in *UserPath) (*struct{}, error) {
-	return nil, a.store.DeleteUser(ctx, in.UserID)
+	return nil, a.store.DeleteUser(ctx, in.UserID, nil)
 }

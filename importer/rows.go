@@ -82,7 +82,7 @@ func loanRow(c cells) (r library.LoanRecord, err error) {
 
 // invalid joins what is wrong with a row's cells and what is wrong with the record they make.
 func invalid(wrong []library.FieldError, record error) error {
-	e := &library.Error{Kind: library.Invalid, Code: library.CodeInvalid, Message: "The row cannot be read.", Fields: wrong}
+	e := library.ErrInvalid.About(wrong...)
 	if r, ok := errors.AsType[*library.Error](record); ok {
 		for _, f := range r.Fields {
 			if f.Field != "published_year" && f.Field != "copies" {

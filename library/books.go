@@ -1,5 +1,7 @@
 package library
 
+import "context"
+
 // The limits of a book's fields, in characters after the space at both ends is cut; years and copies in units.
 const (
 	MaxTitle    = 500
@@ -39,7 +41,7 @@ type Book struct {
 func (b Book) Available() bool { return b.CopiesAvailable > 0 }
 
 // Clean cuts the space off both ends of each text, writes the ISBN as ISBN-13, and reports every field that is wrong at once.
-// Codes: CodeInvalid.
+// Refusals: ErrInvalid.
 func (b *Book) Clean() error {
 	var c cleaner
 	c.text("title", &b.Title, required, MaxTitle)
@@ -53,4 +55,34 @@ func (b *Book) Clean() error {
 	}
 	c.number("copies", b.Copies, 1, MaxCopies)
 	return c.err("The book cannot be stored as it is.")
+}
+
+// The refusals about books.
+var (
+	ErrBookNotFound = &Error{Kind: NotFound, Code: "book_not_found", Title: "No such book", Message: "There is no such book."}
+	// ErrBarcodeTaken and ErrISBNTaken name the field in Fields.
+	ErrBarcodeTaken = &Error{Kind: Conflict, Code: "barcode_taken", Title: "Barcode taken", Message: "Another book has this barcode."}
+	ErrISBNTaken    = &Error{Kind: Conflict, Code: "isbn_taken", Title: "ISBN taken", Message: "Another book has this ISBN."}
+	// ErrCopiesOnLoan: more copies are out than the book would have.
+	ErrCopiesOnLoan = &Error{Kind: Conflict, Code: "copies_on_loan", Title: "More copies are on loan", Message: "More copies of the book are out than it would have.",
+		Fields: []FieldError{{Field: "copies", Message: "must not be fewer than the copies that are out"}}}
+)
+
+// Books is the part of a Store that keeps the catalogue.
+type Books interface {
+	// CreateBook stores a new book and returns it with its id; ID, CopiesAvailable and the loan fields are ignored.
+	// Refusals: ErrInvalid, ErrBarcodeTaken, ErrISBNTaken.
+	CreateBook(ctx context.Context, b Book) (Book, error)
+	// FindBook returns a book by id. Refusals: ErrBookNotFound.
+	FindBook(ctx context.Context, id int64) (Book, error)
+	// FindBooks returns one page of books by id, and the id to go on after, 0 on the last page.
+	FindBooks(ctx context.Context, p Page) (books []Book, next int64, err error)
+	// UpdateBook hands the stored book, locked, to change and stores what that leaves; change may be called more than once, and
+	// what it returns is returned. Changes to ID, CopiesAvailable and the loan fields are ignored.
+	// Refusals: ErrBookNotFound, ErrInvalid, ErrBarcodeTaken, ErrISBNTaken, ErrCopiesOnLoan, and what change returns.
+	UpdateBook(ctx context.Context, id int64, change func(*Book) error) (Book, error)
+	// DeleteBook takes a book out of the library; its returned loans stay as history, its barcode and ISBN are free again.
+	// check is given the stored book, locked, and may refuse; nil asks nothing.
+	// Refusals: ErrBookNotFound, ErrHasOpenLoans, and what check returns.
+	DeleteBook(ctx context.Context, id int64, check func(Book) error) error
 }

@@ -23,7 +23,9 @@ func (c *cleaner) err(message string) error {
 	if len(c.fields) == 0 {
 		return nil
 	}
-	return &Error{Kind: Invalid, Code: CodeInvalid, Message: message, Fields: c.fields}
+	e := ErrInvalid.About(c.fields...)
+	e.Message = message
+	return e
 }
 
 // text trims first and counts afterwards, in characters, so that a limit means the same whatever the script.

@@ -115,7 +115,7 @@ func refusedFields(t *testing.T, err error, want []library.FieldError) {
 		return
 	}
 	e, ok := errors.AsType[*library.Error](err)
-	if !ok || e.Kind != library.Invalid || e.Code != library.CodeInvalid {
+	if !ok || e.Kind != library.Invalid || e.Code != library.ErrInvalid.Code {
 		t.Fatalf("got %#v, want an invalid record", err)
 	}
 	if diff := cmp.Diff(want, e.Fields); diff != "" {
@@ -167,8 +167,8 @@ func TestCleanUser(t *testing.T) {
 
 func TestErrorShowsItsCauseToTheLogOnly(t *testing.T) {
 	cause := errors.New("dial tcp: refused")
-	err := error(&library.Error{Kind: library.Unavailable, Code: library.CodeUnavailable, Message: "The database is away.", Cause: cause})
-	if !errors.Is(err, cause) || library.CodeOf(err) != library.CodeUnavailable || err.Error() != "The database is away.: dial tcp: refused" {
+	err := error(&library.Error{Kind: library.Unavailable, Code: library.ErrUnavailable.Code, Message: "The database is away.", Cause: cause})
+	if !errors.Is(err, cause) || library.CodeOf(err) != library.ErrUnavailable.Code || err.Error() != "The database is away.: dial tcp: refused" {
 		t.Errorf("got %q", err)
 	}
 	if got := library.CodeOf(cause); got != "" {

@@ -15,35 +15,45 @@ const (
 	Conflict
 	// Unavailable: the database cannot be reached or cannot do it now; trying again later may succeed.
 	Unavailable
+	// Precondition: what the caller decided by is no longer so.
+	Precondition
 )
 
-// The stable, machine-readable codes of an Error.
-const (
-	CodeInvalid         = "invalid"
-	CodeBookNotFound    = "book_not_found"
-	CodeUserNotFound    = "user_not_found"
-	CodeNotAvailable    = "not_available"          // no copy is free
-	CodeAlreadyBorrowed = "already_borrowed"       // the user has a copy of this book
-	CodeBorrowLimit     = "borrow_limit"           // the user has as many books as the policy allows
-	CodeNotBorrowed     = "not_borrowed"           // the user has no copy of this book
-	CodeHasOpenLoans    = "has_open_loans"         // what is lent, or who has a loan, cannot be deleted
-	CodeCopiesOnLoan    = "copies_on_loan"         // more copies are out than the book would have
-	CodeBarcodeTaken    = "barcode_taken"          // another book has this barcode
-	CodeISBNTaken       = "isbn_taken"             // another book has this ISBN
-	CodeEmailTaken      = "email_taken"            // another user has this email address
-	CodeCardNumberTaken = "card_number_taken"      // another user has this card number
-	CodeKeyReused       = "idempotency_key_reused" // the key came with another request before
-	CodeKeyInUse        = "idempotency_key_in_use" // the request with this key is still being carried out
-	CodeUnavailable     = "unavailable"            // the database cannot do it now; nothing changed
-	CodeOverloaded      = "overloaded"             // too many are waiting already; nothing changed
-	CodeUnknownOutcome  = "unknown_outcome"        // the connection broke while the database was committing
+// The refusals that belong to no resource. Those of books, users and loans stand with them. Compare with errors.Is.
+var (
+	// ErrInvalid names each field that is wrong in Fields.
+	ErrInvalid = &Error{Kind: Invalid, Code: "invalid", Title: "Some of the request is wrong", Message: "What is wrong is listed in errors."}
+	// ErrPreconditionFailed: somebody has changed it since the caller read it, or it is there where the caller wants it not to be.
+	ErrPreconditionFailed = &Error{Kind: Precondition, Code: "precondition_failed", Title: "Changed in the meantime", Message: "It is not as it was when it was read; nothing was changed. Read it again, and decide anew."}
+	// ErrKeyReused: an Idempotency-Key is for one request only.
+	ErrKeyReused = &Error{Kind: Invalid, Code: "idempotency_key_reused", Title: "Idempotency key reused", Message: "This idempotency key came with another request before."}
+	// ErrKeyInUse: the first of two requests with one key has not ended yet.
+	ErrKeyInUse = &Error{Kind: Conflict, Code: "idempotency_key_in_use", Title: "Idempotency key in use", Message: "The request with this idempotency key is still being carried out."}
+	// ErrUnavailable: the database cannot do it now, and nothing was changed.
+	ErrUnavailable = &Error{Kind: Unavailable, Code: "unavailable", Title: "Not available now", Message: "The library's database cannot be reached or is too busy right now; nothing was changed. Try again in a moment."}
+	// ErrOverloaded: too many are waiting already, and nothing was changed.
+	ErrOverloaded = &Error{Kind: Unavailable, Code: "overloaded", Title: "Too busy now", Message: "The library has more to do than it can right now; nothing was changed. Try again in a moment."}
+	// ErrUnknownOutcome: the connection broke while the database was committing, and it could not be found out what came of it.
+	ErrUnknownOutcome = &Error{Kind: Unavailable, Code: "unknown_outcome", Title: "Outcome unknown", Message: "The connection to the library's database broke before it said whether this was done. Look before you try again."}
 )
+
+// Refusals are all refusals that a Store or this package may give, in no order.
+func Refusals() []*Error {
+	return []*Error{
+		ErrInvalid, ErrPreconditionFailed, ErrKeyReused, ErrKeyInUse, ErrUnavailable, ErrOverloaded, ErrUnknownOutcome,
+		ErrBookNotFound, ErrBarcodeTaken, ErrISBNTaken, ErrCopiesOnLoan,
+		ErrUserNotFound, ErrEmailTaken, ErrCardNumberTaken,
+		ErrNotAvailable, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotBorrowed, ErrHasOpenLoans,
+	}
+}
 
 // Error is a refusal that the caller may show to a person.
 type Error struct {
 	Kind Kind
-	// Code is one of the constants above.
+	// Code is stable, for programs to decide by, such as "book_not_found".
 	Code string
+	// Title names the kind of refusal for a person, such as "No such book". It is the same for every error of one code.
+	Title string
 	// Message is a sentence for a person. It holds nothing internal and at most 100 characters of what was sent.
 	Message string
 	// Fields names each field that is wrong, all at once; set where Kind is Invalid, or Conflict about one field.
@@ -69,6 +79,26 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Cause }
+
+// Is reports whether target is the same refusal: errors.Is(err, ErrBookNotFound) holds whatever fields or cause err has.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code
+}
+
+// Because is the refusal with what lies beneath it, for the log.
+func (e *Error) Because(cause error) *Error {
+	c := *e
+	c.Cause = cause
+	return &c
+}
+
+// About is the refusal with the fields that it is about.
+func (e *Error) About(fields ...FieldError) *Error {
+	c := *e
+	c.Fields = fields
+	return &c
+}
 
 // CodeOf is the code of the *Error in err's chain, or "" where there is none.
 func CodeOf(err error) string {

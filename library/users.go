@@ -1,5 +1,7 @@
 package library
 
+import "context"
+
 // The limits of a user's fields, in characters after the space at both ends is cut.
 const (
 	MaxName       = 255
@@ -22,11 +24,38 @@ type User struct {
 	BorrowedBooks []Book
 }
 
-// Clean cuts the space off both ends of each text and reports every field that is wrong at once. Codes: CodeInvalid.
+// Clean cuts the space off both ends of each text and reports every field that is wrong at once. Refusals: ErrInvalid.
 func (u *User) Clean() error {
 	var c cleaner
 	c.text("name", &u.Name, required, MaxName)
 	c.email("email", &u.Email)
 	c.text("card_number", &u.CardNumber, optional, MaxCardNumber)
 	return c.err("The user cannot be stored as it is.")
+}
+
+// The refusals about users.
+var (
+	ErrUserNotFound = &Error{Kind: NotFound, Code: "user_not_found", Title: "No such user", Message: "There is no such user."}
+	// ErrEmailTaken and ErrCardNumberTaken name the field in Fields.
+	ErrEmailTaken      = &Error{Kind: Conflict, Code: "email_taken", Title: "Email taken", Message: "Another user has this email address."}
+	ErrCardNumberTaken = &Error{Kind: Conflict, Code: "card_number_taken", Title: "Card number taken", Message: "Another user has this card number."}
+)
+
+// Users is the part of a Store that keeps the members.
+type Users interface {
+	// CreateUser stores a new user and returns it with its id; ID, TotalFines and BorrowedBooks are ignored.
+	// Refusals: ErrInvalid, ErrEmailTaken, ErrCardNumberTaken.
+	CreateUser(ctx context.Context, u User) (User, error)
+	// FindUser returns a user by id. Refusals: ErrUserNotFound.
+	FindUser(ctx context.Context, id int64) (User, error)
+	// FindUsers returns one page of users by id, and the id to go on after, 0 on the last page.
+	FindUsers(ctx context.Context, p Page) (users []User, next int64, err error)
+	// UpdateUser hands the stored user, locked and with the books that are out, to change and stores what that leaves; change
+	// may be called more than once, and what it returns is returned. Changes to ID, TotalFines and BorrowedBooks are ignored.
+	// Refusals: ErrUserNotFound, ErrInvalid, ErrEmailTaken, ErrCardNumberTaken, and what change returns.
+	UpdateUser(ctx context.Context, id int64, change func(*User) error) (User, error)
+	// DeleteUser forgets a user; returned loans stay as history without the name, card number and email are free again.
+	// check is given the stored user, locked and with the books that are out, and may refuse; nil asks nothing.
+	// Refusals: ErrUserNotFound, ErrHasOpenLoans, and what check returns.
+	DeleteUser(ctx context.Context, id int64, check func(User) error) error
 }
