@@ -18,7 +18,7 @@ func TestBookIsKeptAsSent(t *testing.T) {
 		year := -42
 		for _, want := range []library.Book{
 			{Title: "O'Brien; DROP TABLE books;--", Author: `back\slash "quote" %_?`, Copies: 1},
-			{Title: "村上春樹 📚🐛", Author: "e\u0301 é \u202e", Language: "ja", Category: "小説", Barcode: "ＡＢＣ １２", Copies: 3},
+			{Title: "村上春樹 📚🐛", Author: "é \u202e", Language: "ja", Category: "小説", Barcode: "ＡＢＣ １２", Copies: 3},
 			{Title: strings.Repeat("📚", library.MaxTitle), Author: strings.Repeat("村", library.MaxAuthor), Barcode: strings.Repeat("🐛", library.MaxBarcode),
 				Language: strings.Repeat("x", library.MaxLanguage), Category: strings.Repeat("é", library.MaxCategory), ISBN: "9780306406157", PublishedYear: &year, Copies: library.MaxCopies},
 		} {

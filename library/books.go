@@ -40,13 +40,14 @@ type Book struct {
 // Available reports whether a copy is free to borrow.
 func (b Book) Available() bool { return b.CopiesAvailable > 0 }
 
-// Clean cuts the space off both ends of each text, writes the ISBN as ISBN-13, and reports every field that is wrong at once.
+// Clean cuts the space off both ends of each text, composes its letters (NFC), writes the ISBN as ISBN-13, and reports every
+// field that is wrong at once.
 // Refusals: ErrInvalid.
 func (b *Book) Clean() error {
 	var c cleaner
 	c.text("title", &b.Title, required, MaxTitle)
 	c.text("author", &b.Author, required, MaxAuthor)
-	c.text("barcode", &b.Barcode, optional, MaxBarcode)
+	c.identifier("barcode", &b.Barcode, MaxBarcode)
 	c.text("language", &b.Language, optional, MaxLanguage)
 	c.text("category", &b.Category, optional, MaxCategory)
 	c.isbn("isbn", &b.ISBN)

@@ -12,18 +12,20 @@ import (
 
 func TestISBN13(t *testing.T) {
 	for in, want := range map[string]string{
-		"9780306406157":             "9780306406157",
-		"978-0-306-40615-7":         "9780306406157",
-		"978 0 306 40615 7":         "9780306406157",
-		"978\u20100\u2010306406157": "9780306406157", // the hyphen of typography
-		"978\u20130306\u2013406157": "9780306406157", // an en dash, as word processors make them
-		"0306406152":                "9780306406157",
-		"0-306-40615-2":             "9780306406157",
-		"080442957X":                "9780804429573",
-		"080442957x":                "9780804429573",
-		"0-8044-2957-X":             "9780804429573",
-		"979-10-90636-07-1":         "9791090636071",
-		"0000000000":                "9780000000002",
+		"9780306406157":                         "9780306406157",
+		"978-0-306-40615-7":                     "9780306406157",
+		"978 0 306 40615 7":                     "9780306406157",
+		"978\u20100\u2010306406157":             "9780306406157", // the hyphen of typography
+		"978\u20130306\u2013406157":             "9780306406157", // an en dash, as word processors make them
+		"0306406152":                            "9780306406157",
+		"0-306-40615-2":                         "9780306406157",
+		"080442957X":                            "9780804429573",
+		"080442957x":                            "9780804429573",
+		"0-8044-2957-X":                         "9780804429573",
+		"978\u20110\u2010306\u221240615\ufe637": "9780306406157", // a non-breaking hyphen, a minus, a small hyphen
+		"978\u20140\u2015306\uff0d40615\u00a07": "9780306406157", // an em dash, a bar, a full-width hyphen, a non-breaking space
+		"979-10-90636-07-1":                     "9791090636071",
+		"0000000000":                            "9780000000002",
 	} {
 		if got, ok := library.ISBN13(in); got != want || !ok {
 			t.Errorf("ISBN13(%q) = %q, %t; want %q", in, got, ok, want)
@@ -50,6 +52,13 @@ func TestISBN13CatchesEveryWrongDigit(t *testing.T) {
 		}
 	}
 }
+
+// What the refusals say.
+const (
+	invisible = "must not contain invisible characters, such as zero-width spaces"
+	rounded   = "is a number that a spreadsheet has rounded: format its column as text, enter it anew and save again"
+	oneDigit  = "must be the book's own ISBN, and not one digit over and over: leave it out where there is none"
+)
 
 func year(n int) *int { return &n }
 
@@ -91,6 +100,23 @@ func TestCleanBook(t *testing.T) {
 		{"nul_at_the_end_is_not_space", with(func(b *library.Book) { b.Title = "Dune\x00" }), []library.FieldError{{"title", "must not contain control characters"}}},
 		{"not_utf8", with(func(b *library.Book) { b.Title = "a\xffb" }), []library.FieldError{{"title", "must be valid UTF-8"}}},
 		{"lone_surrogate", with(func(b *library.Book) { b.Title = "a\xed\xa0\x80b" }), []library.FieldError{{"title", "must be valid UTF-8"}}},
+		{"shows_nothing", with(func(b *library.Book) { b.Title = "\u200b\ufeff \u2060" }), []library.FieldError{{"title", "must not be empty"}}},
+		{"joiners_and_selectors_in_a_title", with(func(b *library.Book) { b.Title = "👩\u200d🚀 \u2764\ufe0f می\u200cخواهم" }), nil},
+		{"composed_before_counting", with(func(b *library.Book) { b.Title = strings.Repeat("e\u0301", library.MaxTitle) }), nil},
+		{"invisible_in_barcode", with(func(b *library.Book) { b.Barcode = "b\u200b1" }), []library.FieldError{{"barcode", invisible}}},
+		{"byte_order_mark", with(func(b *library.Book) { b.Barcode = "\ufeffb1" }), []library.FieldError{{"barcode", invisible}}},
+		{"direction_marks", with(func(b *library.Book) { b.Barcode = "b1\u200e" }), []library.FieldError{{"barcode", invisible}}},
+		{"soft_hyphen_in_isbn", with(func(b *library.Book) { b.ISBN = "978\u00ad0306406157" }), []library.FieldError{{"isbn", invisible}}},
+		{"rounded_barcode", with(func(b *library.Book) { b.Barcode = "3.0112E+10" }), []library.FieldError{{"barcode", rounded}}},
+		{"rounded_barcode_with_comma", with(func(b *library.Book) { b.Barcode = "3,0112e+10" }), []library.FieldError{{"barcode", rounded}}},
+		{"rounded_to_one_digit", with(func(b *library.Book) { b.Barcode = "3E+10" }), []library.FieldError{{"barcode", rounded}}},
+		{"rounded_isbn", with(func(b *library.Book) { b.ISBN = "9.78044E+12" }), []library.FieldError{{"isbn", rounded}}},
+		{"not_rounded", with(func(b *library.Book) { b.Barcode = "3E10" }), nil},
+		{"not_rounded_either", with(func(b *library.Book) { b.Barcode = "E+10" }), nil},
+		{"isbn_of_zeros", with(func(b *library.Book) { b.ISBN = "0000000000" }), []library.FieldError{{"isbn", oneDigit}}},
+		{"isbn_of_zeros_as_isbn_13", with(func(b *library.Book) { b.ISBN = "978-0-00-000000-2" }), []library.FieldError{{"isbn", oneDigit}}},
+		{"isbn_of_nines", with(func(b *library.Book) { b.ISBN = "9999999999" }), []library.FieldError{{"isbn", oneDigit}}},
+		{"isbn_as_a_spreadsheets_formula", with(func(b *library.Book) { b.ISBN = `="9780441013593"` }), []library.FieldError{{"isbn", "must be an ISBN-10 or ISBN-13 with its check digit right"}}},
 		{"isbn", with(func(b *library.Book) { b.ISBN = "9780441013594" }), []library.FieldError{{"isbn", "must be an ISBN-10 or ISBN-13 with its check digit right"}}},
 		{"year_below", with(func(b *library.Book) { b.PublishedYear = year(library.MinYear - 1) }), []library.FieldError{{"published_year", "must be from -9999 to 9999"}}},
 		{"year_above", with(func(b *library.Book) { b.PublishedYear = year(library.MaxYear + 1) }), []library.FieldError{{"published_year", "must be from -9999 to 9999"}}},
@@ -134,6 +160,24 @@ func TestCleanBookCutsSpaceAndWritesISBN13(t *testing.T) {
 	}
 }
 
+func TestClean_composes(t *testing.T) {
+	b := library.Book{Title: "Cafe\u0301", Author: "A\u030angstro\u0308m", Barcode: "e\u0301", Language: "\u1112\u1161\u11ab", Category: "n\u0303", Copies: 1}
+	if err := b.Clean(); err != nil {
+		t.Fatal(err)
+	}
+	want := library.Book{Title: "Café", Author: "Ångström", Barcode: "é", Language: "한", Category: "ñ", Copies: 1}
+	if diff := cmp.Diff(want, b); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	u := library.User{Name: "A\u0308", Email: "a\u0308@example.org"}
+	if err := u.Clean(); err != nil || u.Name != "Ä" || u.Email != "ä@example.org" {
+		t.Errorf("got %+v, %v", u, err)
+	}
+	if key := library.EmailKey("A\u0308@Example.org"); key != library.EmailKey(u.Email) {
+		t.Errorf("EmailKey: got %q for another form of %q", key, u.Email)
+	}
+}
+
 func TestCleanUser(t *testing.T) {
 	const notEmail = "must be an email address"
 	long := strings.Repeat("x", library.MaxEmail-len("@example.org")) + "@example.org"
@@ -148,6 +192,9 @@ func TestCleanUser(t *testing.T) {
 		{"space_is_cut", library.User{Name: "  Ada\u3000", Email: " ada@example.org\n", CardNumber: "\tC1 "}, nil},
 		{"email_beyond_ascii", library.User{Name: "Ada", Email: "ädä@exämple.org"}, nil},
 
+		{"email_with_invisible", library.User{Name: "A", Email: "ada\u200b@example.org"}, []library.FieldError{{"email", invisible}}},
+		{"card_with_invisible", library.User{Name: "A", CardNumber: "\u202a7\u202c"}, []library.FieldError{{"card_number", invisible}}},
+		{"card_rounded", library.User{Name: "A", CardNumber: "2.0E+13"}, []library.FieldError{{"card_number", rounded}}},
 		{"name_empty", library.User{Name: "\u00a0 "}, []library.FieldError{{"name", "must not be empty"}}},
 		{"name_too_long", library.User{Name: strings.Repeat("樹", library.MaxName+1)}, []library.FieldError{{"name", "must be at most 255 characters long"}}},
 		{"card_too_long", library.User{Name: "A", CardNumber: strings.Repeat("c", library.MaxCardNumber+1)}, []library.FieldError{{"card_number", "must be at most 64 characters long"}}},

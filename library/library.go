@@ -1,5 +1,5 @@
 // Package library is the domain of a lending library: books, users, loans and the rules that bind them.
-// It imports only the standard library and knows nothing of SQL, HTTP or AWS.
+// It imports only the standard library, and golang.org/x/text for composing and folding letters; it knows nothing of SQL, HTTP or AWS.
 package library
 
 import "time"

@@ -14,7 +14,7 @@ type User struct {
 	ID int64
 	// Name is never empty and need not be unique: a real library has several members of one name.
 	Name string
-	// Email is unique among users without regard to case, or "" where there is none.
+	// Email is unique among users by its EmailKey, or "" where there is none.
 	Email string
 	// CardNumber is unique among users and compared exactly, or "" where there is none.
 	CardNumber string
@@ -24,14 +24,19 @@ type User struct {
 	BorrowedBooks []Book
 }
 
-// Clean cuts the space off both ends of each text and reports every field that is wrong at once. Refusals: ErrInvalid.
+// Clean cuts the space off both ends of each text, composes its letters (NFC) and reports every field that is wrong at once.
+// Refusals: ErrInvalid.
 func (u *User) Clean() error {
 	var c cleaner
 	c.text("name", &u.Name, required, MaxName)
 	c.email("email", &u.Email)
-	c.text("card_number", &u.CardNumber, optional, MaxCardNumber)
+	c.identifier("card_number", &u.CardNumber, MaxCardNumber)
 	return c.err("The user cannot be stored as it is.")
 }
+
+// EmailKey is the form in which email addresses are compared, in every database alike: two that differ only in case, or in how
+// their letters are composed, are one. It is at most three times as long as the address, and "" for "".
+func EmailKey(email string) string { return Fold(email) }
 
 // The refusals about users.
 var (
