@@ -16,6 +16,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"library-management/db"
+	"library-management/db/connect"
 	"library-management/handlers"
 	"library-management/library"
 	"library-management/runtime"
@@ -188,7 +189,8 @@ func (s settings) policy() library.Policy {
 }
 
 func (s settings) database(logger *slog.Logger) db.Config {
-	c := db.Config{
+	policy := s.policy()
+	c := db.Config{Policy: &policy, Config: connect.Config{
 		URL: s.DatabaseURL, Host: s.DBHost, Port: s.DBPort, User: s.DBUser, Password: string(s.DBPassword), Name: s.DBName,
 		PasswordFile: s.DBPasswordFile, SecretARN: s.DBSecretARN, Auth: s.DBAuth, TLS: s.DBTLS,
 		MaxOpenConns: s.DBMaxOpenConns, MaxIdleConns: s.DBMaxIdleConns,
@@ -196,9 +198,8 @@ func (s settings) database(logger *slog.Logger) db.Config {
 		// The cleaner of idle connections is frozen with the function, so on Lambda it would do nothing but harm.
 		ConnMaxIdleTime: either(s.DBConnMaxIdleTime, 0, 30*time.Second),
 		SetSession:      !runtime.OnLambda(),
-		Policy:          s.policy(),
 		Logger:          logger,
-	}
+	}}
 	if runtime.OnLambda() { // an instance serves one call at a time
 		c.MaxOpenConns, c.MaxIdleConns = max(c.MaxOpenConns, 1), max(c.MaxIdleConns, 1)
 		if inFile, err := c.InFile(); inFile && err == nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"library-management/db/connect"
 	"library-management/library"
 )
 
@@ -38,9 +39,9 @@ type Adopted struct {
 }
 
 // tables lists those of the database that matter here.
-func tables(ctx context.Context, q querier, d dialect) ([]string, error) {
+func tables(ctx context.Context, q querier, engine connect.Engine) ([]string, error) {
 	query := `SELECT name FROM sqlite_master WHERE type = 'table'`
-	if d.name == "mysql" {
+	if engine == connect.MySQL {
 		query = `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`
 	}
 	return collect(ctx, q, func(scan func(...any) error) (name string, err error) {
@@ -50,8 +51,8 @@ func tables(ctx context.Context, q querier, d dialect) ([]string, error) {
 }
 
 // refuseOriginal keeps the migrations from a database that another program made, or that is half adopted.
-func refuseOriginal(ctx context.Context, q querier, d dialect) error {
-	have, err := tables(ctx, q, d)
+func refuseOriginal(ctx context.Context, q querier, engine connect.Engine) error {
+	have, err := tables(ctx, q, engine)
 	if err != nil {
 		return err
 	}
@@ -73,19 +74,19 @@ func refuseOriginal(ctx context.Context, q querier, d dialect) error {
 // loans that are open. The old tables stay, renamed to original_users and original_books. A run that broke off is
 // finished by the next. Errors besides the database's: there is nothing to adopt, or the tables are not the original's.
 func (s *Store) Adopt(ctx context.Context) (a Adopted, err error) {
-	pool, err := s.dialect.migrationDB()
+	pool, err := s.database.Migrations()
 	if err != nil {
 		return a, err
 	}
 	defer pool.Close()
-	if s.dialect.name == "mysql" {
+	if s.database.Engine == connect.MySQL {
 		unlock, err := lockMigrations(ctx, pool)
 		if err != nil {
 			return a, fmt.Errorf("adopt: %w", err)
 		}
 		defer unlock()
 	}
-	have, err := tables(ctx, pool, s.dialect)
+	have, err := tables(ctx, pool, s.database.Engine)
 	if err != nil {
 		return a, fmt.Errorf("adopt: %w", err)
 	}

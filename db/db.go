@@ -10,83 +10,56 @@ import (
 	"sync"
 	"time"
 
+	"library-management/db/connect"
 	"library-management/library"
 )
 
-// Config says which database to use and how. The names in its errors are those of the settings in the environment.
+// Config says which database to use and by which rules to lend.
 type Config struct {
-	// URL is mysql://user:password@host:3306/name, sqlite:///absolute/path or sqlite://relative/path;
-	// mysql+anything:// is taken as mysql://. Empty: MySQL by Host and its like where Host is set, else sqlite://library.db.
-	URL string
-	// Host, Port, User, Password and Name are MySQL in pieces; not together with URL.
-	Host, Port, User, Password, Name string
-	// PasswordFile holds the password instead of Password, and is read for each connection: it may be replaced at any time.
-	PasswordFile string
-	// SecretARN is a secret of AWS Secrets Manager that holds the user and the password as RDS writes them, and perhaps
-	// host, port and database, which count where Host and Name are empty. It is read at the first connection.
-	SecretARN string
-	// Auth is "iam" where User logs in with tokens of RDS IAM authentication, else empty.
-	Auth string
-	// TLS is off, on (the system's roots), rds (those of RDS and the system's) or a file of CA certificates. Empty is rds
-	// where the host ends in .rds.amazonaws.com, else off.
-	TLS string
-	// MaxOpenConns and MaxIdleConns bound the pool of MySQL; 0 stands for 10.
-	MaxOpenConns, MaxIdleConns int
-	// ConnMaxLifetime and ConnMaxIdleTime close a connection of MySQL in time for a failover; 0 stands for 3 min and for ever.
-	ConnMaxLifetime, ConnMaxIdleTime time.Duration
-	// SetSession lets a new connection set its own lock wait time-out. It costs a round trip a connection, and it pins
-	// a connection of RDS Proxy: off on Lambda, where the server's parameter group has to do it.
-	SetSession bool
-	// Policy holds the rules of lending; the zero value is library.DefaultPolicy.
-	Policy library.Policy
-	// Now is the clock; nil is time.Now.
-	Now func() time.Time
+	connect.Config
+	// Policy holds the rules of lending; nil is library.DefaultPolicy.
+	Policy *library.Policy
 	// OnRetry is called for each operation that is tried again, with the reason, and OnFailure for each that fails because of
 	// the database, with the error's code; both may be nil.
 	OnRetry, OnFailure func(string)
-	// Logger takes what happens behind the caller's back, such as a retry; nil is slog.Default.
-	Logger *slog.Logger
 }
 
 // Store is a library.Store in MySQL or SQLite. It is safe for use by many goroutines, and many instances may share a database.
 type Store struct {
-	db      *sql.DB
-	dialect dialect
-	policy  library.Policy
-	now     func() time.Time
-	log     *slog.Logger
+	database *connect.Database
+	db       *sql.DB // database.Pool
+	dialect  dialect
+	policy   library.Policy
+	now      func() time.Time
+	log      *slog.Logger
 
 	// gate is before the pool, as wide as the pool: operations wait there and not inside the pool, where no one sees the queue.
-	gate               *gate
+	// Writes pass the narrower writers first, so that those that wait for a lock leave connections to the reads.
+	gate, writers      *gate
 	onRetry, onFailure func(string)
 	ready              readiness
 }
 
 var _ library.Store = (*Store)(nil)
 
-// dialect is what differs between the engines. It is narrow on purpose: add only what a second engine forces.
+// dialect is what differs between the engines' SQL. It is narrow on purpose: add only what a second engine forces.
 type dialect struct {
-	name string // "mysql" or "sqlite": of the migrations' folder as well
 	// forUpdate ends a SELECT that locks its rows; SQLite's writers are alone anyway.
 	// forShare the same, against writers alone.
 	forUpdate, forShare string
-	// writer lets one transaction of this process write at a time, in turn: SQLite has one writer, and waiting for its
-	// lock file by busy time-out is a lottery. nil on MySQL.
-	writer *gate
-	// bounded is how long a statement takes at the most, because its connection ends it; 0 where only its context does.
-	bounded time.Duration
-	// migrationDB opens a pool that may take as long as a migration needs.
-	migrationDB func() (*sql.DB, error)
-	// database is its name: the one that the MySQL server knows, or the SQLite file's.
-	database string
+}
+
+var dialects = map[connect.Engine]dialect{
+	connect.MySQL:  {forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE"},
+	connect.SQLite: {},
 }
 
 // Open prepares a Store without asking the database anything, so that a process starts while its database is away.
 // Its errors are about settings and name them; none holds a password.
 func Open(c Config) (*Store, error) {
-	s := &Store{policy: c.Policy, now: c.Now, log: c.Logger}
-	if s.policy == (library.Policy{}) {
-		s.policy = library.DefaultPolicy
+	s := &Store{policy: library.DefaultPolicy, now: c.Now, log: c.Logger, onRetry: c.OnRetry, onFailure: c.OnFailure}
+	if c.Policy != nil {
+		s.policy = *c.Policy
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -94,39 +67,38 @@ func Open(c Config) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.Default()
 	}
-	for to, f := range map[*func(string)]func(string){&s.onRetry: c.OnRetry, &s.onFailure: c.OnFailure} {
-		if *to = f; f == nil {
-			*to = func(string) {}
+	for _, f := range []*func(string){&s.onRetry, &s.onFailure} {
+		if *f == nil {
+			*f = func(string) {}
 		}
 	}
-	target, err := c.target()
-	if err != nil {
+	var err error
+	if s.database, err = connect.Open(c.Config); err != nil {
 		return nil, err
 	}
-	if target.mysql != nil {
-		err = s.openMySQL(c, target.mysql)
-	} else {
-		err = s.openSQLite(target.file)
-	}
-	if err != nil {
-		return nil, err
-	}
+	s.db, s.dialect = s.database.Pool, dialects[s.database.Engine]
+	s.gate, s.writers = newGate(s.database.Width), newGate(writersOf(s.database))
 	return s, nil
 }
 
-// Close closes the pool. Running transactions end first.
-func (s *Store) Close() error { return s.db.Close() }
+// writersOf is how many writes may be at the database at once. SQLite has one writer, and waiting for its lock file by busy
+// time-out is a lottery.
+func writersOf(d *connect.Database) int {
+	if d.Engine == connect.SQLite {
+		return 1
+	}
+	return max(1, d.Width-max(1, d.Width/4))
+}
+
+// Close closes the pools. Running transactions end first.
+func (s *Store) Close() error { return s.database.Close() }
 
 // Name says which database this is, without anything secret: for the log.
-func (s *Store) Name() string { return s.dialect.name + " " + s.dialect.database }
+func (s *Store) Name() string { return string(s.database.Engine) + " " + s.database.Name }
 
 // Queue is how many operations are at the database now, how many wait for their turn, and how many were turned away so far.
 func (s *Store) Queue() (inside, waiting, shed int64) {
-	waiting, shed = s.gate.waiting.Load(), s.gate.shed.Load()
-	if w := s.dialect.writer; w != nil {
-		waiting, shed = waiting+w.waiting.Load(), shed+w.shed.Load()
-	}
-	return int64(len(s.gate.places)), waiting, shed
+	return int64(len(s.gate.places)), s.gate.waiting.Load() + s.writers.waiting.Load(), s.gate.shed.Load() + s.writers.shed.Load()
 }
 
 // OpenLoans counts the open loans.
@@ -179,7 +151,7 @@ func (s *Store) check(ctx context.Context) error {
 	}
 	// A query and not a ping: a hung server's connection can look alive.
 	var one int
-	if err := s.db.QueryRowContext(ctx, `SELECT 1`).Scan(&one); err != nil {
+	if err := s.database.Probe.QueryRowContext(ctx, `SELECT 1`).Scan(&one); err != nil {
 		return fmt.Errorf("ask the database: %w", err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"library-management/db"
+	"library-management/db/connect"
 	"library-management/internal/dbtest"
 	"library-management/library"
 )
@@ -95,7 +96,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	t.Run("sqlite", func(t *testing.T) {
 		dir := smallDisk(t, "4m")
-		test(t, dir, &dbtest.Database{Engine: "sqlite", Config: db.Config{URL: "sqlite://" + filepath.Join(dir, "library.db"), Logger: dbtest.Quiet}})
+		test(t, dir, &dbtest.Database{Engine: "sqlite", Config: db.Config{Config: connect.Config{URL: "sqlite://" + filepath.Join(dir, "library.db"), Logger: dbtest.Quiet}}})
 	})
 	t.Run("mysql", func(t *testing.T) {
 		dir := smallDisk(t, "450m")

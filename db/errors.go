@@ -12,6 +12,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"library-management/db/connect"
 	"library-management/library"
 )
 
@@ -38,8 +39,8 @@ func faultOf(err error) fault {
 	if errors.Is(err, errFreeAgain) {
 		return again
 	}
-	if e, ok := errors.AsType[*connectError](err); ok {
-		if f := faultOf(e.err); f != broken {
+	if e, ok := errors.AsType[*connect.Error](err); ok {
+		if f := faultOf(e.Err); f != broken {
 			return f
 		}
 		return away // no TLS, the wrong name, no credentials

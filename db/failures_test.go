@@ -173,7 +173,7 @@ func TestFailures(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				failure.begin()
 				c := d.Config
-				c.Policy, c.Now = latePolicy, passingDays()
+				c.Policy, c.Now = &latePolicy, passingDays()
 				s, err := db.Open(c)
 				if err != nil {
 					t.Fatal(err)

@@ -235,7 +235,7 @@ func TestImportLoans(t *testing.T) {
 func TestImportLoans_fines(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
 		s := shelf(t, d, func(c *db.Config) {
-			c.Policy = library.Policy{BorrowLimit: 2, LoanDays: 10, FinePerDay: 3, Location: time.UTC}
+			c.Policy = &library.Policy{BorrowLimit: 2, LoanDays: 10, FinePerDay: 3, Location: time.UTC}
 		})
 		rows := []library.LoanRecord{record("u1", "b1", 1, 11), record("u1", "b2", 1, 12), record("u2", "b3", 1, 0), record("u2", "b3", 1, 21)}
 		importLoans(t, s, 3, rows)

@@ -311,7 +311,7 @@ func idle(t testing.TB, s *db.Store) {
 
 // openUnderLoad opens the store that the load runs on.
 func openUnderLoad(t *testing.T, d *dbtest.Database) *db.Store {
-	return d.Open(t, func(c *db.Config) { c.Policy, c.Now = latePolicy, passingDays() })
+	return d.Open(t, func(c *db.Config) { c.Policy, c.Now = &latePolicy, passingDays() })
 }
 
 // unready waits until Ready says why it is not, as a balancer's check does.

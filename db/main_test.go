@@ -86,7 +86,7 @@ func (c *clock) addDays(n int)  { c.unix.Add(int64(n) * 86400) }
 func (c *clock) now() time.Time { return time.Unix(c.unix.Load(), 0) }
 
 func at(c *clock, p library.Policy) func(*db.Config) {
-	return func(config *db.Config) { config.Now, config.Policy = c.now, p }
+	return func(config *db.Config) { config.Now, config.Policy = c.now, &p }
 }
 
 func zone(t testing.TB, name string) *time.Location {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+
+	"library-management/db/connect"
 )
 
 // Migrations only ever add: a new version of the program and the old one serve from the same schema while instances are
@@ -33,7 +35,7 @@ type Migration struct {
 // works while the others wait for it; on SQLite a step is taken once, and the others see that it is there.
 func (s *Store) Migrate(ctx context.Context) (applied []Migration, err error) {
 	migrate := func(p *goose.Provider, pool *sql.DB) error {
-		if err := refuseOriginal(ctx, pool, s.dialect); err != nil {
+		if err := refuseOriginal(ctx, pool, s.database.Engine); err != nil {
 			return err
 		}
 		results, err := s.up(ctx, p)
@@ -43,7 +45,7 @@ func (s *Store) Migrate(ctx context.Context) (applied []Migration, err error) {
 	err = s.withProvider(ctx, migrate)
 	// SQLite has no lock that outlives a transaction: where another process is quicker with the same step, this one's is
 	// rolled back as a whole, and a later attempt finds the step done.
-	for end := time.Now().Add(sqliteTurns); err != nil && s.dialect.name == "sqlite" && !errors.Is(err, ErrOriginal) && ctx.Err() == nil && time.Now().Before(end); {
+	for end := time.Now().Add(sqliteTurns); err != nil && s.database.Engine == connect.SQLite && !errors.Is(err, ErrOriginal) && ctx.Err() == nil && time.Now().Before(end); {
 		time.Sleep(rand.N(50 * time.Millisecond))
 		err = s.withProvider(ctx, migrate)
 	}
@@ -120,12 +122,12 @@ func (s *Store) withProvider(ctx context.Context, fn func(*goose.Provider, *sql.
 	if err := s.db.PingContext(ctx); err != nil {
 		return err
 	}
-	pool, err := s.dialect.migrationDB()
+	pool, err := s.database.Migrations()
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	if s.dialect.name == "mysql" {
+	if s.database.Engine == connect.MySQL {
 		// Not by goose's own WithSessionLocker: goose looks for its table, and makes it, before it takes that lock, so that
 		// eight instances that start at once fail now and then on a table that is half made.
 		unlock, err := lockMigrations(ctx, pool)
@@ -142,12 +144,12 @@ func (s *Store) withProvider(ctx context.Context, fn func(*goose.Provider, *sql.
 }
 
 func (s *Store) provider(pool *sql.DB) (*goose.Provider, error) {
-	files, err := fs.Sub(migrations, "migrations/"+s.dialect.name)
+	files, err := fs.Sub(migrations, "migrations/"+string(s.database.Engine))
 	if err != nil {
 		return nil, err
 	}
 	dialect := goose.DialectSQLite3
-	if s.dialect.name == "mysql" {
+	if s.database.Engine == connect.MySQL {
 		dialect = goose.DialectMySQL
 	}
 	return goose.NewProvider(dialect, pool, files)
@@ -155,7 +157,7 @@ func (s *Store) provider(pool *sql.DB) (*goose.Provider, error) {
 
 // schemaCurrent asks whether the schema is as new as this program needs; a newer one serves it as well.
 func (s *Store) schemaCurrent(ctx context.Context) error {
-	names, err := fs.Glob(migrations, "migrations/"+s.dialect.name+"/*.sql")
+	names, err := fs.Glob(migrations, "migrations/"+string(s.database.Engine)+"/*.sql")
 	if err != nil {
 		return err
 	}

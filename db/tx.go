@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"library-management/db/connect"
 	"library-management/library"
 )
 
@@ -43,18 +44,13 @@ const attempts = 4
 func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 	defer func() { s.failed(err) }()
 	began := time.Now()
-	if s.dialect.writer != nil {
-		leave, err := s.dialect.writer.enter(ctx)
+	for _, g := range []*gate{s.writers, s.gate} {
+		leave, err := g.enter(ctx)
 		if err != nil {
 			return err
 		}
 		defer leave()
 	}
-	leave, err := s.gate.enter(ctx)
-	if err != nil {
-		return err
-	}
-	defer leave()
 	t := &tx{s: s, today: s.policy.Today(s.now()), op: rand.Int64()}
 	if time.Since(began) > longTurn {
 		t.until = began.Add(lockedFor)
@@ -146,7 +142,11 @@ func (s *Store) readOnce(ctx context.Context, fn func(querier) error) error {
 		return err
 	}
 	defer c.Close()
-	return fn(reader{c, s.dialect.bounded})
+	bounded := time.Duration(0)
+	if s.database.Bounded {
+		bounded = connect.StatementTimeout
+	}
+	return fn(reader{c, bounded})
 }
 
 // reader spares a read the two goroutines that the driver and database/sql have watch a context, a sixth of its time, wherever

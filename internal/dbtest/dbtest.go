@@ -16,6 +16,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"library-management/db"
+	"library-management/db/connect"
 )
 
 // Database is an empty database of a test's own, on one engine.
@@ -34,7 +35,7 @@ func Each(t *testing.T, test func(t *testing.T, d *Database)) {
 
 // SQLite is an empty database in a file.
 func SQLite(t testing.TB) *Database {
-	return &Database{"sqlite", db.Config{URL: "sqlite://" + filepath.Join(t.TempDir(), "library.db"), Logger: Quiet}}
+	return &Database{"sqlite", db.Config{Config: connect.Config{URL: "sqlite://" + filepath.Join(t.TempDir(), "library.db"), Logger: Quiet}}}
 }
 
 // MySQL is an empty database on the server that TEST_MYSQL_DSN names, such as root:secret@tcp(127.0.0.1:3306)/, or on one that is
@@ -70,7 +71,7 @@ func missing(t testing.TB, err error) {
 
 func database(cfg *mysql.Config, name string) *Database {
 	host, port, _ := net.SplitHostPort(cfg.Addr)
-	return &Database{"mysql", db.Config{Host: host, Port: port, User: cfg.User, Password: cfg.Passwd, Name: name, SetSession: true, Logger: Quiet}}
+	return &Database{"mysql", db.Config{Config: connect.Config{Host: host, Port: port, User: cfg.User, Password: cfg.Passwd, Name: name, SetSession: true, Logger: Quiet}}}
 }
 
 // Quiet drops what is logged.

@@ -1,4 +1,4 @@
-package db
+package connect
 
 import (
 	"bytes"
@@ -78,7 +78,7 @@ func containerKeys(address string) aws.CredentialsProvider {
 }
 
 // iam are the tokens of RDS IAM authentication.
-func (s *Store) iam(t *mysqlTarget) (credentials, error) {
+func (c Config) iam(t *mysqlTarget) (credentials, error) {
 	region := os.Getenv("AWS_REGION")
 	// The token is checked against the region that the database is in: name.id.REGION.rds.amazonaws.com
 	if labels := strings.Split(strings.TrimSuffix(strings.ToLower(t.host), "."), "."); isRDS(t.host) && len(labels) >= 5 {
@@ -92,7 +92,7 @@ func (s *Store) iam(t *mysqlTarget) (credentials, error) {
 		port = "3306"
 	}
 	awsKeys := sync.OnceValue(awsKeys)
-	return &cached{now: s.now, log: s.log, fetch: func(ctx context.Context) (login, time.Duration, error) {
+	return &cached{now: c.now(), log: c.logger(), fetch: func(ctx context.Context) (login, time.Duration, error) {
 		keys, err := awsKeys().Retrieve(ctx)
 		if err != nil {
 			return login{}, 0, fmt.Errorf("find the AWS keys of this process: %w", err)
@@ -113,7 +113,7 @@ func (s *Store) iam(t *mysqlTarget) (credentials, error) {
 var regionName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]+$`) })
 
 // secret is a secret of Secrets Manager that holds a user and a password.
-func (s *Store) secret(id string) (credentials, error) {
+func (c Config) secret(id string) (credentials, error) {
 	a, err := arn.Parse(id)
 	if err != nil || a.Service != "secretsmanager" || !regionName().MatchString(a.Region) {
 		return nil, errors.New("DB_SECRET_ARN: must be a secret's ARN, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME")
@@ -130,7 +130,7 @@ func (s *Store) secret(id string) (credentials, error) {
 			m.url = other
 		}
 	}
-	return &cached{now: s.now, log: s.log, fetch: func(ctx context.Context) (login, time.Duration, error) {
+	return &cached{now: c.now(), log: c.logger(), fetch: func(ctx context.Context) (login, time.Duration, error) {
 		l, err := m.fetch(ctx)
 		return l, secretFor, err
 	}}, nil

@@ -1,4 +1,4 @@
-package db_test
+package connect_test
 
 import (
 	"bytes"
@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"library-management/db"
+	"library-management/db/connect"
 	"library-management/internal/dbtest"
 	"library-management/library"
 )
@@ -44,34 +45,34 @@ func TestCredentials_conflicts(t *testing.T) {
 	t.Setenv("AWS_REGION", "")
 	for _, test := range []struct {
 		want   string
-		config db.Config
+		config connect.Config
 	}{
-		{"DB_PASSWORD_FILE: cannot be set together with DB_PASSWORD", db.Config{Host: "h", User: "u", Name: "n", Password: planted, PasswordFile: file}},
-		{"DB_SECRET_ARN: cannot be set together with DB_PASSWORD", db.Config{Host: "h", Name: "n", Password: planted, SecretARN: arn}},
-		{"DB_SECRET_ARN: cannot be set together with DB_PASSWORD_FILE", db.Config{Host: "h", Name: "n", PasswordFile: file, SecretARN: arn}},
-		{"DB_AUTH: cannot be set together with DB_PASSWORD", db.Config{Host: "h", User: "u", Name: "n", Password: planted, Auth: "iam", TLS: "on"}},
-		{"DB_AUTH: cannot be set together with DB_PASSWORD_FILE", db.Config{Host: "h", User: "u", Name: "n", PasswordFile: file, Auth: "iam", TLS: "on"}},
-		{"DB_AUTH: cannot be set together with DB_SECRET_ARN", db.Config{Host: "h", Name: "n", SecretARN: arn, Auth: "iam", TLS: "on"}},
-		{"DB_AUTH: must be iam", db.Config{Host: "h", User: "u", Name: "n", Auth: planted}},
-		{"DB_TLS: must not be off where DB_AUTH is iam", db.Config{Host: "a.b.eu-west-3.rds.amazonaws.com", User: "u", Name: "n", Auth: "iam", TLS: "off"}},
-		{"DB_TLS: must not be off where DB_AUTH is iam", db.Config{Host: "h", User: "u", Name: "n", Auth: "iam"}},
-		{"AWS_REGION: must be set where DB_AUTH is iam", db.Config{Host: "h", User: "u", Name: "n", Auth: "iam", TLS: "on"}},
-		{"DB_USER: must be set", db.Config{Host: "h", Name: "n", Auth: "iam", TLS: "on"}},
-		{"DB_USER: cannot be set together with DB_SECRET_ARN", db.Config{Host: "h", User: "u", Name: "n", SecretARN: arn}},
-		{"DB_SECRET_ARN: must be a secret's ARN", db.Config{Host: "h", Name: "n", SecretARN: planted}},
-		{"DB_SECRET_ARN: must be a secret's ARN", db.Config{Host: "h", Name: "n", SecretARN: "arn:aws:rds:eu-west-3:123456789012:secret:x"}},
-		{"DB_SECRET_ARN: must be a secret's ARN", db.Config{Host: "h", Name: "n", SecretARN: "arn:aws:secretsmanager:evil.example/:123456789012:secret:x"}},
-		{"DB_PASSWORD_FILE: ", db.Config{Host: "h", User: "u", Name: "n", PasswordFile: "/no/such/file"}},
-		{"DB_PASSWORD_FILE: ", db.Config{Host: "h", User: "u", Name: "n", PasswordFile: empty}},
-		{"DB_PORT: must be a number", db.Config{Port: "x", SecretARN: arn}},
-		{"DB_HOST: must be set as well where DB_PASSWORD_FILE is", db.Config{PasswordFile: file}},
-		{"DB_HOST: must be set as well where DB_AUTH is", db.Config{Auth: "iam"}},
-		{"DB_HOST: must be set as well where DB_TLS is", db.Config{TLS: "on"}},
-		{"DB_PASSWORD_FILE: set either DATABASE_URL", db.Config{URL: "mysql://u@h/n", PasswordFile: file}},
-		{"DB_SECRET_ARN: set either DATABASE_URL", db.Config{URL: "mysql://u@h/n", SecretARN: arn}},
-		{"DB_AUTH: set either DATABASE_URL", db.Config{URL: "mysql://u@h/n", Auth: "iam"}},
+		{"DB_PASSWORD_FILE: cannot be set together with DB_PASSWORD", connect.Config{Host: "h", User: "u", Name: "n", Password: planted, PasswordFile: file}},
+		{"DB_SECRET_ARN: cannot be set together with DB_PASSWORD", connect.Config{Host: "h", Name: "n", Password: planted, SecretARN: arn}},
+		{"DB_SECRET_ARN: cannot be set together with DB_PASSWORD_FILE", connect.Config{Host: "h", Name: "n", PasswordFile: file, SecretARN: arn}},
+		{"DB_AUTH: cannot be set together with DB_PASSWORD", connect.Config{Host: "h", User: "u", Name: "n", Password: planted, Auth: "iam", TLS: "on"}},
+		{"DB_AUTH: cannot be set together with DB_PASSWORD_FILE", connect.Config{Host: "h", User: "u", Name: "n", PasswordFile: file, Auth: "iam", TLS: "on"}},
+		{"DB_AUTH: cannot be set together with DB_SECRET_ARN", connect.Config{Host: "h", Name: "n", SecretARN: arn, Auth: "iam", TLS: "on"}},
+		{"DB_AUTH: must be iam", connect.Config{Host: "h", User: "u", Name: "n", Auth: planted}},
+		{"DB_TLS: must not be off where DB_AUTH is iam", connect.Config{Host: "a.b.eu-west-3.rds.amazonaws.com", User: "u", Name: "n", Auth: "iam", TLS: "off"}},
+		{"DB_TLS: must not be off where DB_AUTH is iam", connect.Config{Host: "h", User: "u", Name: "n", Auth: "iam"}},
+		{"AWS_REGION: must be set where DB_AUTH is iam", connect.Config{Host: "h", User: "u", Name: "n", Auth: "iam", TLS: "on"}},
+		{"DB_USER: must be set", connect.Config{Host: "h", Name: "n", Auth: "iam", TLS: "on"}},
+		{"DB_USER: cannot be set together with DB_SECRET_ARN", connect.Config{Host: "h", User: "u", Name: "n", SecretARN: arn}},
+		{"DB_SECRET_ARN: must be a secret's ARN", connect.Config{Host: "h", Name: "n", SecretARN: planted}},
+		{"DB_SECRET_ARN: must be a secret's ARN", connect.Config{Host: "h", Name: "n", SecretARN: "arn:aws:rds:eu-west-3:123456789012:secret:x"}},
+		{"DB_SECRET_ARN: must be a secret's ARN", connect.Config{Host: "h", Name: "n", SecretARN: "arn:aws:secretsmanager:evil.example/:123456789012:secret:x"}},
+		{"DB_PASSWORD_FILE: ", connect.Config{Host: "h", User: "u", Name: "n", PasswordFile: "/no/such/file"}},
+		{"DB_PASSWORD_FILE: ", connect.Config{Host: "h", User: "u", Name: "n", PasswordFile: empty}},
+		{"DB_PORT: must be a number", connect.Config{Port: "x", SecretARN: arn}},
+		{"DB_HOST: must be set as well where DB_PASSWORD_FILE is", connect.Config{PasswordFile: file}},
+		{"DB_HOST: must be set as well where DB_AUTH is", connect.Config{Auth: "iam"}},
+		{"DB_HOST: must be set as well where DB_TLS is", connect.Config{TLS: "on"}},
+		{"DB_PASSWORD_FILE: set either DATABASE_URL", connect.Config{URL: "mysql://u@h/n", PasswordFile: file}},
+		{"DB_SECRET_ARN: set either DATABASE_URL", connect.Config{URL: "mysql://u@h/n", SecretARN: arn}},
+		{"DB_AUTH: set either DATABASE_URL", connect.Config{URL: "mysql://u@h/n", Auth: "iam"}},
 	} {
-		s, err := db.Open(test.config)
+		s, err := db.Open(db.Config{Config: test.config})
 		if err == nil {
 			s.Close()
 			t.Errorf("accepted, want %s", test.want)
@@ -81,7 +82,7 @@ func TestCredentials_conflicts(t *testing.T) {
 	}
 	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"} {
 		t.Setenv(name, "ftp://u:"+planted+"@h")
-		if _, err := db.Open(db.Config{SecretARN: arn}); err == nil || err.Error() != name+": must be an http or https URL" {
+		if _, err := db.Open(db.Config{Config: connect.Config{SecretARN: arn}}); err == nil || err.Error() != name+": must be an http or https URL" {
 			t.Errorf("got %v", err)
 		}
 		t.Setenv(name, "")
@@ -151,16 +152,16 @@ func TestPasswordFile(t *testing.T) {
 		password := fmt.Sprintf("%s %d ", planted, i)
 		a.setPassword(password)
 		write(password + end)
-		newBook(t, a.open(config), 1)
+		newBook(t, a.open(config))
 	}
 
 	s := a.open(config)
-	newBook(t, s, 1)
+	newBook(t, s)
 	a.setPassword(planted + "b")
 	_, err := s.FindBook(ctx, 1)
 	refused(t, err, library.ErrUnavailable.Code)
 	write(planted + "b\n")
-	newBook(t, s, 1)
+	newBook(t, s)
 
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
@@ -171,7 +172,7 @@ func TestPasswordFile(t *testing.T) {
 	_, empty := s.FindBook(ctx, 1)
 	refused(t, empty, library.ErrUnavailable.Code)
 	write(planted + "b\n")
-	newBook(t, s, 1)
+	newBook(t, s)
 	noSecrets(t, log, err, gone, empty)
 }
 
@@ -188,7 +189,7 @@ func TestPasswordFile_second_try(t *testing.T) {
 	write(planted + "old")
 	var once sync.Once
 	behind := onConnect(t, a.Database, func() { once.Do(func() { write(planted + "new") }) })
-	newBook(t, a.open(func(c *db.Config) { c.Port, c.User, c.PasswordFile = behind, a.name, file }), 1)
+	newBook(t, a.open(func(c *db.Config) { c.Port, c.User, c.PasswordFile = behind, a.name, file }))
 }
 
 // TestConnect_hung: the pool of migrations, which waits without end for its statements, does not do so for a connection.
@@ -383,31 +384,31 @@ func TestSecret_is_read_at_the_first_connection_and_kept(t *testing.T) {
 	v.called(t, 0)
 	var all sync.WaitGroup
 	for range 8 {
-		all.Go(func() { newBook(t, s, 1) })
+		all.Go(func() { newBook(t, s) })
 	}
 	all.Wait()
 	v.called(t, 1)
 	c.unix.Add(299)
-	newBook(t, s, 1)
+	newBook(t, s)
 	v.called(t, 1)
 	c.unix.Add(1)
-	newBook(t, s, 1)
-	newBook(t, s, 1)
+	newBook(t, s)
+	newBook(t, s)
 	v.called(t, 2)
 
 	// Secrets Manager is away when the five minutes are over: the old ones stay in use, and it is not asked at each connection.
 	v.set("", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	c.unix.Add(300)
-	newBook(t, s, 1)
+	newBook(t, s)
 	c.unix.Add(29)
-	newBook(t, s, 1)
+	newBook(t, s)
 	v.called(t, 4) // a second try
 	if !strings.Contains(log.String(), "not refreshed") || !strings.Contains(log.String(), "answered 502") {
 		t.Errorf("the log does not say so:\n%s", log)
 	}
 	v.put(a.name, planted)
 	c.unix.Add(1)
-	newBook(t, s, 1)
+	newBook(t, s)
 	v.called(t, 5)
 	noSecrets(t, log)
 }
@@ -422,7 +423,7 @@ func TestSecret_rotated(t *testing.T) {
 	keeps := a.open(func(config *db.Config) {
 		config.SecretARN, config.Now, config.Logger, config.ConnMaxLifetime, config.MaxOpenConns = arn, c.now, logger, time.Hour, 1
 	})
-	newBook(t, keeps, 1)
+	newBook(t, keeps)
 	v.called(t, 1)
 
 	stop := make(chan struct{})
@@ -459,7 +460,7 @@ func TestSecret_rotated(t *testing.T) {
 	}
 	close(stop)
 	writers.Wait()
-	newBook(t, keeps, 1)
+	newBook(t, keeps)
 	v.called(t, 2+5)
 	if got := strings.Count(log.String(), "database credentials changed"); got != 5 {
 		t.Errorf("the log tells of %d changes, want 5:\n%s", got, log)
@@ -475,7 +476,7 @@ func TestSecret_behind(t *testing.T) {
 	v.put(a.name, planted)
 	log, logger := debugLog()
 	s := withSecret(a, &c, logger)
-	newBook(t, s, 1)
+	newBook(t, s)
 	a.setPassword(planted + "new")
 	for range 5 {
 		_, err := s.FindBook(ctx, 1)
@@ -485,7 +486,7 @@ func TestSecret_behind(t *testing.T) {
 	v.called(t, 2)
 	v.put(a.name, planted+"new")
 	c.unix.Add(1)
-	newBook(t, s, 1)
+	newBook(t, s)
 	v.called(t, 3)
 }
 
@@ -514,14 +515,14 @@ func TestSecret_names_the_database(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				newBook(t, s, 1)
+				newBook(t, s)
 			} else if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want %s", err, test.want)
 			}
 		})
 	}
 	v.set(fmt.Sprintf(`{"username":%q,"password":%q,"port":%s}`, a.name, planted, a.Config.Port), nil) // as a number, as RDS writes it
-	newBook(t, a.open(func(c *db.Config) { c.SecretARN = arn }), 1)
+	newBook(t, a.open(func(c *db.Config) { c.SecretARN = arn }))
 }
 
 // TestSecret_bad: what cannot be read is an outage, told without a word of the secret.
@@ -559,7 +560,7 @@ func TestSecret_bad(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			log, logger := debugLog()
 			v.set(test.secret, test.answer)
-			s, err := db.Open(db.Config{Host: "127.0.0.1", Port: "1", Name: "n", SecretARN: arn, Logger: logger})
+			s, err := db.Open(db.Config{Config: connect.Config{Host: "127.0.0.1", Port: "1", Name: "n", SecretARN: arn, Logger: logger}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -589,7 +590,7 @@ func TestSecret_tried_twice(t *testing.T) {
 		v.put(a.name, planted)
 		w.WriteHeader(http.StatusInternalServerError)
 	})
-	newBook(t, a.open(func(c *db.Config) { c.SecretARN = arn }), 1)
+	newBook(t, a.open(func(c *db.Config) { c.SecretARN = arn }))
 	v.called(t, 2)
 }
 
@@ -604,7 +605,7 @@ func TestSecret_never_comes(t *testing.T) {
 		}
 	})
 	defer close(ended)
-	s, err := db.Open(db.Config{Host: "127.0.0.1", Port: "1", Name: "n", SecretARN: arn, Logger: dbtest.Quiet})
+	s, err := db.Open(db.Config{Config: connect.Config{Host: "127.0.0.1", Port: "1", Name: "n", SecretARN: arn, Logger: dbtest.Quiet}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -669,7 +670,7 @@ func TestKeys(t *testing.T) {
 			log, logger := debugLog()
 			s := a.open(func(c *db.Config) { c.SecretARN, c.Logger = arn, logger })
 			if test.want == "" {
-				newBook(t, s, 1)
+				newBook(t, s)
 				return
 			}
 			_, err := s.Migrate(ctx)
@@ -719,7 +720,7 @@ func TestIAM_token(t *testing.T) {
 		{"library.proxy-c0ffee.ap-south-1.rds.amazonaws.com", "3307", "library.proxy-c0ffee.ap-south-1.rds.amazonaws.com:3307", "ap-south-1"},
 		{"db.example.org", "3306", "db.example.org:3306", "us-east-1"},
 	} {
-		user, token, err := db.Login(ctx, db.Config{Host: test.host, Port: test.port, User: "app user", Name: "n", Auth: "iam", TLS: "on", Now: time.Now, Logger: dbtest.Quiet})
+		user, token, err := connect.Login(ctx, connect.Config{Host: test.host, Port: test.port, User: "app user", Name: "n", Auth: "iam", TLS: "on", Now: time.Now, Logger: dbtest.Quiet})
 		if err != nil || user != "app user" {
 			t.Fatalf("%s: got %s, %v", test.host, user, err)
 		}
@@ -745,20 +746,20 @@ func TestIAM(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	newBook(t, s, 1)
-	newBook(t, s, 1)
+	newBook(t, s)
+	newBook(t, s)
 	if got := door.distinct(); got != 1 {
 		t.Errorf("%d tokens for two connections within ten minutes, want 1", got)
 	}
 	c.unix.Add(600)
 	nextSecond() // tokens of one second are the same
-	newBook(t, s, 1)
+	newBook(t, s)
 	if got := door.distinct(); got != 2 {
 		t.Errorf("%d tokens after ten minutes, want 2", got)
 	}
 	nextSecond()
 	door.refuse.Store(1)
-	newBook(t, s, 1)
+	newBook(t, s)
 	if got := door.distinct(); got != 3 {
 		t.Errorf("%d tokens after one was refused, want 3", got)
 	}

@@ -1,12 +1,44 @@
-package db
+package connect
 
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// Config says which database to use and how. The names in its errors are those of the settings in the environment.
+type Config struct {
+	// URL is mysql://user:password@host:3306/name, sqlite:///absolute/path or sqlite://relative/path;
+	// mysql+anything:// is taken as mysql://. Empty: MySQL by Host and its like where Host is set, else sqlite://library.db.
+	URL string
+	// Host, Port, User, Password and Name are MySQL in pieces; not together with URL.
+	Host, Port, User, Password, Name string
+	// PasswordFile holds the password instead of Password, and is read for each connection: it may be replaced at any time.
+	PasswordFile string
+	// SecretARN is a secret of AWS Secrets Manager that holds the user and the password as RDS writes them, and perhaps
+	// host, port and database, which count where Host and Name are empty. It is read at the first connection.
+	SecretARN string
+	// Auth is "iam" where User logs in with tokens of RDS IAM authentication, else empty.
+	Auth string
+	// TLS is off, on (the system's roots), rds (those of RDS and the system's) or a file of CA certificates. Empty is rds
+	// where the host ends in .rds.amazonaws.com, else off.
+	TLS string
+	// MaxOpenConns and MaxIdleConns bound the pool of MySQL; 0 stands for 10.
+	MaxOpenConns, MaxIdleConns int
+	// ConnMaxLifetime and ConnMaxIdleTime close a connection of MySQL in time for a failover; 0 stands for 3 min and for ever.
+	ConnMaxLifetime, ConnMaxIdleTime time.Duration
+	// SetSession lets a new connection set its own lock wait time-out. It costs a round trip a connection, and it pins
+	// a connection of RDS Proxy: off on Lambda, where the server's parameter group has to do it.
+	SetSession bool
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Logger takes what happens behind the caller's back, such as a retry; nil is slog.Default.
+	Logger *slog.Logger
+}
 
 // target is where the data lies: MySQL, or else a SQLite file.
 type target struct {
@@ -21,6 +53,20 @@ type mysqlTarget struct{ host, port, user, password, name string }
 func (c Config) InFile() (bool, error) {
 	t, err := c.target()
 	return err == nil && t.mysql == nil, err
+}
+
+func (c Config) now() func() time.Time {
+	if c.Now == nil {
+		return time.Now
+	}
+	return c.Now
+}
+
+func (c Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.Default()
+	}
+	return c.Logger
 }
 
 func (c Config) target() (target, error) {

@@ -1,4 +1,4 @@
-package db
+package connect
 
 import (
 	"database/sql"
@@ -15,21 +15,25 @@ import (
 // immediate takes the write lock at BEGIN, where it is waited for: a read that turns into a write fails at once instead.
 const sqliteOptions = "?_pragma=busy_timeout(3500)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
 
-func (s *Store) openSQLite(file string) error {
+func openSQLite(file string) (*Database, error) {
 	dir := filepath.Dir(file)
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("DATABASE_URL: there is no folder %q for the SQLite file", dir)
+		return nil, fmt.Errorf("DATABASE_URL: there is no folder %q for the SQLite file", dir)
 	}
 	// In a file: URI these three would end or change the path.
 	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(file) + sqliteOptions
 	open := func() (*sql.DB, error) { return sql.Open("sqlite", dsn) }
 	pool, err := open()
 	if err != nil {
-		return fmt.Errorf("DATABASE_URL: %w", err)
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
-	pool.SetMaxOpenConns(10)
-	pool.SetMaxIdleConns(10)
-	s.db, s.gate = pool, newGate(10)
-	s.dialect = dialect{name: "sqlite", database: file, writer: newGate(1), migrationDB: open}
-	return nil
+	const width = 10
+	pool.SetMaxOpenConns(width)
+	pool.SetMaxIdleConns(width)
+	probe, err := open()
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	probe.SetMaxOpenConns(1)
+	return &Database{Engine: SQLite, Name: file, Pool: pool, Width: width, Probe: probe, migrations: open}, nil
 }

@@ -1,4 +1,4 @@
-package db
+package connect
 
 import (
 	"context"
@@ -20,7 +20,7 @@ func Login(ctx context.Context, c Config) (user, password string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	from, err := (&Store{now: c.Now, log: c.Logger}).credentials(c, t.mysql)
+	from, err := c.credentials(t.mysql)
 	if err != nil {
 		return "", "", err
 	}

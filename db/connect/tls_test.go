@@ -1,4 +1,4 @@
-package db_test
+package connect_test
 
 import (
 	"bytes"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"library-management/db"
+	"library-management/db/connect"
 	"library-management/internal/dbtest"
 	"library-management/library"
 )
@@ -60,7 +61,7 @@ func TestTLS(t *testing.T) {
 				if _, err := s.Migrate(ctx); err != nil { // by the pool of migrations
 					t.Fatal(err)
 				}
-				newBook(t, s, 1)
+				newBook(t, s)
 				if bytes.Contains(sent(), []byte("INSERT")) {
 					t.Error("statements can be read on the wire")
 				}
@@ -105,7 +106,7 @@ func TestTLS(t *testing.T) {
 		if err := <-prepared; err != nil {
 			t.Fatal(err)
 		}
-		newBook(t, s, 1)
+		newBook(t, s)
 		noSecrets(t, log)
 	})
 }
@@ -132,7 +133,7 @@ func TestTLS_server_without(t *testing.T) {
 		}
 	}
 	d.Config.TLS = "off"
-	newBook(t, d.Open(t), 1)
+	newBook(t, d.Open(t))
 }
 
 func TestTLS_by_host(t *testing.T) {
@@ -149,7 +150,7 @@ func TestTLS_by_host(t *testing.T) {
 		{"", "rds.amazonaws.com.example.org", false, false},
 		{"", "evilrds.amazonaws.com", false, false},
 	} {
-		c, err := db.TLSTo(test.setting, test.host)
+		c, err := connect.TLSTo(test.setting, test.host)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,12 +165,12 @@ func TestTLS_by_host(t *testing.T) {
 
 // TestTLS_rds_roots: each certificate in the binary is a root of RDS, trusted by DB_TLS=rds, and good for ten more years.
 func TestTLS_rds_roots(t *testing.T) {
-	c, err := db.TLSTo("rds", "db")
+	c, err := connect.TLSTo("rds", "db")
 	if err != nil {
 		t.Fatal(err)
 	}
 	count := 0
-	for rest := db.RDSRoots; ; count++ {
+	for rest := connect.RDSRoots; ; count++ {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
@@ -202,7 +203,7 @@ func TestTLS_bad_file(t *testing.T) {
 		t.TempDir():       "DB_TLS: ",
 		empty:             "DB_TLS: the file",
 	} {
-		s, err := db.Open(db.Config{Host: "h", User: "u", Name: "n", TLS: setting})
+		s, err := db.Open(db.Config{Config: connect.Config{Host: "h", User: "u", Name: "n", TLS: setting}})
 		if err == nil {
 			s.Close()
 			t.Errorf("%s was accepted", setting)

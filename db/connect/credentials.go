@@ -1,4 +1,4 @@
-package db
+package connect
 
 import (
 	"bytes"
@@ -34,16 +34,16 @@ type login struct {
 }
 
 // credentials are those that the settings ask for.
-func (s *Store) credentials(c Config, t *mysqlTarget) (credentials, error) {
+func (c Config) credentials(t *mysqlTarget) (credentials, error) {
 	switch {
 	case c.PasswordFile != "":
 		f := passwordFile{t.user, c.PasswordFile}
 		_, err := f.login(context.Background())
 		return f, err
 	case c.SecretARN != "":
-		return s.secret(c.SecretARN)
+		return c.secret(c.SecretARN)
 	case c.Auth != "":
-		return s.iam(t)
+		return c.iam(t)
 	}
 	return fixed{user: t.user, password: t.password}, nil
 }
@@ -170,13 +170,13 @@ type connector struct {
 
 // connectWithin bounds a connection's making as a whole: the pool of migrations has no read time-out, and a server that
 // falls silent before or in the TLS handshake would hold it for ever.
-const connectWithin = ioTimeout
+const connectWithin = StatementTimeout
 
 // Connect tries once more where the server refuses a login that has been replaced meanwhile.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	l, err := c.credentials.login(ctx)
 	if err != nil {
-		return nil, &connectError{err}
+		return nil, &Error{err}
 	}
 	conn, err := c.connect(ctx, l)
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1045 {
@@ -185,7 +185,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 		}
 	}
 	if err != nil {
-		return nil, &connectError{err}
+		return nil, &Error{err}
 	}
 	return conn, nil
 }
@@ -226,8 +226,8 @@ func (t *mysqlTarget) beforeConnect(tlsTo tlsSetting) func(context.Context, *mys
 	}
 }
 
-// connectError is a connection that did not come about: whatever stood in the way, nothing was carried out.
-type connectError struct{ err error }
+// Error is a connection that did not come about: whatever stood in the way, nothing was carried out.
+type Error struct{ Err error }
 
-func (e *connectError) Error() string { return e.err.Error() }
-func (e *connectError) Unwrap() error { return e.err }
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }

@@ -1,4 +1,4 @@
-package db
+package connect
 
 import (
 	"cmp"
@@ -18,26 +18,27 @@ import (
 const (
 	lockWait    = "3" // seconds; the server's own default is 50
 	dialTimeout = 2 * time.Second
-	ioTimeout   = 5 * time.Second
+	// StatementTimeout is what a statement takes at the most.
+	StatementTimeout = 5 * time.Second
 )
 
-func (s *Store) openMySQL(c Config, t *mysqlTarget) error {
-	login, err := s.credentials(c, t)
+func openMySQL(c Config, t *mysqlTarget) (*Database, error) {
+	login, err := c.credentials(t)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	tlsTo, err := parseTLS(c.TLS)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.DBName = "tcp", t.name
 	if err := cfg.Apply(mysql.BeforeConnect(t.beforeConnect(tlsTo))); err != nil {
-		return err
+		return nil, err
 	}
 	// Without ReadTimeout a hung server hangs the pool for ever: a context's deadline does not reach COMMIT,
 	// nor the connections that the pool opens by itself.
-	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = dialTimeout, ioTimeout, ioTimeout
+	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = dialTimeout, StatementTimeout, StatementTimeout
 	// A primary that was demoted refuses writes for ever on the connections it has: leave it.
 	cfg.RejectReadOnly = true
 	// One round trip a statement instead of two, and no prepared statement that would pin a connection of RDS Proxy.
@@ -53,7 +54,7 @@ func (s *Store) openMySQL(c Config, t *mysqlTarget) error {
 		}
 		return &statementConn{c.(*net.TCPConn), time.Now()}, nil
 	}
-	cfg.Logger = driverLog{s.log}
+	cfg.Logger = driverLog{c.logger()}
 
 	migration := cfg.Clone()
 	migration.DialFunc = dialer.DialContext
@@ -70,20 +71,29 @@ func (s *Store) openMySQL(c Config, t *mysqlTarget) error {
 		}
 		return sql.OpenDB(connector{c, login}), nil
 	}
-	if s.db, err = open(cfg); err != nil {
-		return err
+	pool, err := open(cfg)
+	if err != nil {
+		return nil, err
 	}
-	width := cmp.Or(c.MaxOpenConns, 10)
-	s.gate = newGate(width)
-	s.db.SetMaxOpenConns(width)
-	s.db.SetMaxIdleConns(cmp.Or(c.MaxIdleConns, 10))
-	s.db.SetConnMaxLifetime(cmp.Or(c.ConnMaxLifetime, 3*time.Minute))
-	s.db.SetConnMaxIdleTime(c.ConnMaxIdleTime)
-	s.dialect = dialect{name: "mysql", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE", bounded: ioTimeout, database: cmp.Or(t.name, "of its secret"), migrationDB: func() (*sql.DB, error) { return open(migration) }}
-	return nil
+	d := &Database{Engine: MySQL, Name: cmp.Or(t.name, "of its secret"), Pool: pool, Width: cmp.Or(c.MaxOpenConns, 10), Probe: pool, Bounded: true,
+		migrations: func() (*sql.DB, error) { return open(migration) }}
+	bound := func(pool *sql.DB, open, idle int) {
+		pool.SetMaxOpenConns(open)
+		pool.SetMaxIdleConns(idle)
+		pool.SetConnMaxLifetime(cmp.Or(c.ConnMaxLifetime, 3*time.Minute))
+		pool.SetConnMaxIdleTime(c.ConnMaxIdleTime)
+	}
+	bound(pool, d.Width, cmp.Or(c.MaxIdleConns, 10))
+	if d.Width > 1 {
+		if d.Probe, err = open(cfg); err != nil {
+			return nil, err
+		}
+		bound(d.Probe, 1, 1)
+	}
+	return d, nil
 }
 
-// statementConn gives the answer to a statement ioTimeout as a whole. The driver gives it to each read, so that an answer that
+// statementConn gives the answer to a statement StatementTimeout as a whole. The driver gives it to each read, so that an answer that
 // trickles would never end.
 type statementConn struct {
 	*net.TCPConn           // and not net.Conn: the driver looks at the socket, whether it still lives
@@ -96,7 +106,7 @@ func (c *statementConn) Write(b []byte) (int, error) {
 }
 
 func (c *statementConn) SetReadDeadline(t time.Time) error {
-	if end := c.sent.Add(ioTimeout); t.After(end) {
+	if end := c.sent.Add(StatementTimeout); t.After(end) {
 		t = end
 	}
 	return c.TCPConn.SetReadDeadline(t)
