@@ -83,35 +83,14 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s is not explained", name)
 		}
 	}
-	all, err := parse(readFiles(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := parse(t, read(t))
 	for _, stack := range []string{"network", "data", "app"} {
-		for name := range all[stack].section("Parameters") {
+		parameters, _ := d.tree[stack]["Parameters"].(object)
+		for name := range parameters {
 			if name != "ClientImage" && !strings.Contains(body, "set_if "+name+" ") && !strings.Contains(body, `"`+name+"=") {
 				t.Errorf("nothing sets %s of %s", name, stack)
 			}
 		}
-	}
-}
-
-// TestCosts adds up the guide's table of costs.
-func TestCosts(t *testing.T) {
-	guide, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(guide), "## Costs")
-	var small, production float64
-	for _, m := range regexp.MustCompile(`(?m)^\| [^*|]+ \| ([0-9.]+) \| ([0-9.]+) \|$`).FindAllStringSubmatch(strings.Split(table, "**sum**")[0], -1) {
-		var a, b float64
-		fmt.Sscan(m[1], &a)
-		fmt.Sscan(m[2], &b)
-		small, production = small+a, production+b
-	}
-	if want := fmt.Sprintf("| **sum** | **about %.0f** | **about %.0f** |", small, production); !strings.Contains(table, want) {
-		t.Errorf("the sums are %s", want)
 	}
 }
 
@@ -129,11 +108,7 @@ func TestShellcheck(t *testing.T) {
 // by standard input, never in an argument; the user may read and write rows by TLS, and nothing else.
 func TestTaskScript(t *testing.T) {
 	t.Parallel()
-	all, err := parse(readFiles(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	script := asString(at(all["data"].section("Resources"), "Task/Properties/ContainerDefinitions/Name=db-user/Command/0"))
+	script, _ := at(parse(t, read(t)).tree["data"], "Resources/Task/Properties/ContainerDefinitions/0/Command/0").(string)
 	folder := t.TempDir()
 	for name, text := range map[string]string{
 		"curl":  "#!/bin/bash\necho \"curl $*\" >>\"$STATE/calls\"\n",

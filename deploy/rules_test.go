@@ -1,568 +1,410 @@
 package deploy_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// A rule reports what is wrong with the deployment as a whole.
-type rule struct {
-	name  string
-	check func(all templates, report func(format string, args ...any))
+// rules are what no single value can say. Each reports what is wrong with the deployment as a whole.
+var rules = map[string]func(d deployment, report func(format string, args ...any)){
+	"imports": checkImports, "secrets": checkSecrets, "ways": checkWays, "rights": checkRights, "connections": checkConnections,
+	"alarms": checkAlarms, "user data": checkUserData, "settings": checkSettings, "time-outs": checkTimeouts, "size": checkSize,
 }
 
-var rules = []rule{
-	{"schema", checkSchema},
-	{"references", checkReferences},
-	{"imports", checkImports},
-	{"secrets", checkSecrets},
-	{"ports", checkPorts},
-	{"egress", checkEgress},
-	{"policies", checkPolicies},
-	{"routes", checkRoutes},
-	{"by the hour", checkByTheHour},
-	{"connections", checkConnections},
-	{"alarms", checkAlarms},
-	{"user data", checkUserData},
-	{"size", checkSize},
-	{"properties", checkProperties},
+// faults are planted one at a time into the files' texts; the rule that each is named after has to find it.
+var faults = []struct{ rule, file, old, new, finds string }{
+	{"imports", "app", `"${NetworkStack}-PublicCidrs"`, `"${NetworkStack}-PublicCidr"`, "network exports no PublicCidr"},
+	{"imports", "lambda", `"${DataStack}-FunctionEndpoint"`, `"${DataStack}-ProxyEndpoint"`, "data exports no ProxyEndpoint"},
+	{"imports", "network", "GroupId: !Ref WebSecurityGroup,", `GroupId: {"Fn::ImportValue": !Sub "${DataStack}-AlertsArn"},`, "network comes before data"},
+	{"imports", "data", `Name: !Sub "${AWS::StackName}-AlertsArn"`, `Name: AlertsArn`, "data exports no AlertsArn"},
+	{"imports", "app", `{"Fn::ImportValue": !Sub "${NetworkStack}-VpcId"}`, `!ImportValue library-network-VpcId`, "form of its own"},
+
+	{"secrets", "data", "  AlarmEmail:\n", "  MasterPassword:\n", "MasterPassword"},
+	{"secrets", "data", "ManageMasterUserPassword: true", "MasterUserPassword: !Ref DatabaseName", "MasterUserPassword"},
+	{"secrets", "data", "{Name: DB_TLS, Value: rds}", "{Name: DB_PASSWORD, Value: !Ref DatabaseName}", "DB_PASSWORD"},
+	{"secrets", "lambda", "DB_PORT: !If", "DB_PASSWORD: correct-horse\n          DB_PORT: !If", "DB_PASSWORD"},
+	{"secrets", "app", "STACK='${AWS::StackName}'", "DB_PASSWORD='correcthorse'", "correcthorse"},
+	{"secrets", "user data", "DB_TLS=rds", "DATABASE_URL=mysql://a:b@c/d", "://a:b@"},
+
+	{"ways", "network", "FromPort: 80, ToPort: 80, CidrIp", "FromPort: 22, ToPort: 22, CidrIp", "0.0.0.0/0 > WebSecurityGroup: tcp 22-22"},
+	{"ways", "network", "FromPort: 3306, ToPort: 3306, SourceSecurityGroupId: !Ref AppSecurityGroup", "FromPort: 3306, ToPort: 3306, CidrIp: 0.0.0.0/0", "0.0.0.0/0 > DatabaseSecurityGroup"},
+	{"ways", "network", "      SecurityGroupEgress:\n", "      SecurityGroupIngress: [{IpProtocol: tcp, FromPort: 22, ToPort: 22, CidrIp: 0.0.0.0/0}]\n      SecurityGroupEgress:\n", "22"},
+	{"ways", "network", "FromPort: 252, ToPort: 86, CidrIp: 255.255.255.255/32", "FromPort: 252, ToPort: 86, CidrIp: 0.0.0.0/0", "a rule inside"},
+	{"ways", "network", "RouteTableId: !Ref DataRouteTable", "RouteTableId: !Ref AppRouteTable1", "DataSubnet1 by AppRouteTable1"},
+	{"ways", "network", "RouteTableId: !Ref AppRouteTable1, DestinationCidrBlock", "RouteTableId: !Ref DataRouteTable, DestinationCidrBlock", "DataRouteTable > "},
+
+	{"rights", "lambda", "Action: secretsmanager:GetSecretValue", "Action: secretsmanager:*", "allows secretsmanager:*"},
+	{"rights", "app", `Resource: {"Fn::ImportValue": !Sub "${DataStack}-AppSecretArn"}`, `Resource: "*"`, "on everything"},
+	{"rights", "app", "AmazonSSMManagedInstanceCore", "AmazonS3FullAccess", "AmazonS3FullAccess"},
+	{"rights", "data", "          - {Effect: Allow, Principal: {Service: rds.amazonaws.com}", `          - {Effect: Allow, Principal: "*"`, "everybody"},
+	{"rights", "app", "# Below: deploy", "# Database.MasterUserSecret.SecretArn\n              # Below: deploy", "master's password"},
+
+	{"connections", "app", `Intel: t3.micro, Pool: "6"`, `Intel: t3.micro, Pool: "10"`, "of 80 connections"},
+	{"connections", "data", "MaxConnections: 600, ConnectionsAlarm: 480", "MaxConnections: 600, ConnectionsAlarm: 600", "the alarm"},
+	{"connections", "lambda", `    Default: "10"`, `    Default: "100"`, "100 functions"},
+	{"alarms", "data", "      AlarmActions: [!Ref Alerts]\n", "", "tells nobody"},
+	{"alarms", "alerts", "library_database_waiting", "library_database_queue", "library_database_queue"},
+	{"user data", "app", "--cap-drop ALL", "--cap-add ALL", "make user-data"},
+	{"user data", "app", "SETTINGS='${Settings}'", "MORE='${Settings}'", "MORE"},
+	{"user data", "app", "DB_PORT='${Port}'", "DB_PORT='3306'", "${Port} is not used"},
+	{"user data", "app", "                  #!/bin/bash\n                  REGION", "                  REGION", "first line"},
+	{"settings", "lambda", "          LOG_LEVEL: ", "          LOGLEVEL: ", "LOGLEVEL"},
+	{"settings", "compose", "    LOAN_DAYS: ", "    LOANDAYS: ", "LOANDAYS"},
+	{"settings", "user data", "\nMIGRATE=off", "\nMIGRATION=off", "MIGRATION"},
+	{"time-outs", "data", `innodb_lock_wait_timeout: "3"`, `innodb_lock_wait_timeout: "50"`, "a lock's wait"},
+	{"time-outs", "compose", "innodb-lock-wait-timeout=3", "innodb-lock-wait-timeout=50", "a lock's wait"},
+	{"time-outs", "app", `idle_timeout.timeout_seconds, Value: "60"`, `idle_timeout.timeout_seconds, Value: "75"`, "the balancer"},
+	{"time-outs", "lambda", "Timeout: 10", "Timeout: 3", "Lambda"},
+	{"size", "network", "\nResources:\n", "\n#" + strings.Repeat("x", 60_000) + "\nResources:\n", "bytes"},
 }
 
-func (all templates) check(only string) (found []string) {
-	for _, r := range rules {
-		if only == "" || only == r.name {
-			r.check(all, func(format string, args ...any) { found = append(found, r.name+": "+fmt.Sprintf(format, args...)) })
+func TestRules(t *testing.T) {
+	texts, shown := read(t), map[string]bool{}
+	check := func(d deployment, rule string) (found []string) {
+		rules[rule](d, func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) })
+		return found
+	}
+	for _, f := range faults {
+		shown[f.rule] = true
+		sound := texts[f.file]
+		texts[f.file] = strings.Replace(sound, f.old, f.new, 1)
+		if found := check(parse(t, texts), f.rule); texts[f.file] == sound || !strings.Contains(strings.Join(found, "\n"), f.finds) {
+			t.Errorf("%s: with %q in %s for %q it found %q, not %q", f.rule, f.new, f.file, f.old, found, f.finds)
 		}
+		texts[f.file] = sound
 	}
-	return found
-}
-
-func TestTemplates(t *testing.T) {
-	all, err := parse(readFiles(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if all["lambda"] == nil {
-		t.Log("template.yaml is not there: only the three stacks are held to the rules")
-	}
-	for _, wrong := range all.check("") {
-		t.Error(wrong)
-	}
-}
-
-// checkSchema: every resource is of a known type and has its properties, no others, of the right form.
-func checkSchema(all templates, report func(string, ...any)) {
-	for _, t := range all {
-		if t.tree["AWSTemplateFormatVersion"] != "2010-09-09" || len(t.section("Resources")) == 0 {
-			report("%s is no template", t.name)
+	for rule := range rules {
+		for _, wrong := range check(parse(t, texts), rule) {
+			t.Errorf("%s: %s", rule, wrong)
 		}
-		for id, r := range t.section("Resources") {
-			kind := asString(asObject(r)["Type"])
-			s := definition(kind)
-			if s == nil {
-				report("%s/%s: there is no type %q", t.name, id, kind)
-				continue
-			}
-			s.fits(withoutNewer(kind, asObject(r)), t.name+"/"+id, func(wrong string) { report("%s", wrong) })
-		}
-	}
-}
-
-// newer are properties that this release of the schemas does not know yet; cfn-lint does.
-var newer = map[string][]string{
-	"AWS::Lambda::Permission":   {"InvokedViaFunctionUrl"},
-	"AWS::Serverless::Function": {"LoggingConfig"},
-}
-
-func withoutNewer(kind string, resource object) object {
-	properties := maps.Clone(asObject(resource["Properties"]))
-	for _, name := range newer[kind] {
-		delete(properties, name)
-	}
-	copied := maps.Clone(resource)
-	if properties != nil {
-		copied["Properties"] = properties
-	}
-	return copied
-}
-
-// attributes are those that GetAtt takes here. The schemas do not name them: a new one is looked up and added.
-var attributes = map[string][]string{
-	"AWS::AutoScaling::AutoScalingGroup":        {},
-	"AWS::EC2::EIP":                             {"AllocationId"},
-	"AWS::EC2::LaunchTemplate":                  {"LatestVersionNumber"},
-	"AWS::ElasticLoadBalancingV2::LoadBalancer": {"DNSName", "LoadBalancerFullName"},
-	"AWS::ElasticLoadBalancingV2::TargetGroup":  {"TargetGroupFullName"},
-	"AWS::IAM::InstanceProfile":                 {"Arn"},
-	"AWS::IAM::Role":                            {"Arn"},
-	"AWS::Lambda::Url":                          {"FunctionUrl"},
-	"AWS::Lambda::Function":                     {"Arn"},
-	"AWS::Logs::LogGroup":                       {"Arn"},
-	"AWS::RDS::DBInstance":                      {"Endpoint.Address", "Endpoint.Port", "MasterUserSecret.SecretArn"},
-	"AWS::RDS::DBProxy":                         {"Endpoint", "DBProxyArn"},
-	"AWS::S3::Bucket":                           {"Arn"},
-	"AWS::SQS::Queue":                           {"Arn"},
-	"AWS::Serverless::Function":                 {"Arn"},
-	"AWS::Serverless::HttpApi":                  {"ApiEndpoint"},
-	"AWS::WAFv2::WebACL":                        {"Arn"},
-}
-
-// pseudo are the names that every template has, and those that SAM makes.
-var pseudo = regexp.MustCompile(`^(AWS::(AccountId|NoValue|Partition|Region|StackId|StackName|URLSuffix)|Serverless(HttpApi|RestApi)(ApiGatewayDefaultStage)?)$`)
-
-// conditional is where a condition or a DependsOn is the template's own, and not a property of that name.
-var conditional = regexp.MustCompile(`^/(Resources|Outputs)/\w+$|^/Conditions/`)
-
-var substitution = regexp.MustCompile(`\$\{([^!}][^}]*)\}`)
-
-// checkReferences: what Ref, GetAtt, Sub, FindInMap, If, Condition and DependsOn name is there, and every parameter, mapping
-// and condition is named by somebody.
-func checkReferences(all templates, report func(string, ...any)) {
-	for _, t := range all {
-		used := map[string]bool{}
-		resources := t.section("Resources")
-		ref := func(path, name string) {
-			used["Parameters/"+name] = true
-			if t.section("Parameters")[name] == nil && resources[name] == nil && !pseudo.MatchString(name) && !madeBySAM(resources, name) {
-				report("%s%s: nothing is named %s", t.name, path, name)
-			}
-		}
-		getAtt := func(path, name, attribute string) {
-			kind := asString(asObject(resources[name])["Type"])
-			if known, ok := attributes[kind]; (!ok || !slices.Contains(known, attribute)) && !madeBySAM(resources, name) && !pseudo.MatchString(name) {
-				report("%s%s: %s, a %q, has no %s", t.name, path, name, kind, attribute)
-			}
-		}
-		walk(object{"Conditions": t.tree["Conditions"], "Resources": t.tree["Resources"], "Outputs": t.tree["Outputs"], "Globals": t.tree["Globals"]}, "", func(path string, v any) {
-			o, _ := v.(object)
-			for key, arg := range o {
-				args := asList(arg)
-				first := ""
-				if len(args) > 0 {
-					first = asString(args[0])
-				}
-				switch {
-				case key == "Ref":
-					ref(path, first)
-				case key == "Fn::GetAtt" && len(args) == 2:
-					getAtt(path, first, asString(args[1]))
-				case key == "Fn::Sub":
-					var own object
-					if len(args) == 2 {
-						own = asObject(args[1])
-					}
-					for _, m := range substitution.FindAllStringSubmatch(first, -1) {
-						name, attribute, dotted := strings.Cut(m[1], ".")
-						switch {
-						case own[m[1]] != nil:
-						case dotted:
-							getAtt(path, name, attribute)
-						default:
-							ref(path, name)
-						}
-					}
-					for name := range own {
-						if !strings.Contains(first, "${"+name+"}") {
-							report("%s%s: Sub does not use %s", t.name, path, name)
-						}
-					}
-				case key == "Fn::If", key == "Condition" && first != "" && conditional.MatchString(path):
-					used["Conditions/"+first] = true
-					if t.section("Conditions")[first] == nil {
-						report("%s%s: there is no condition %s", t.name, path, first)
-					}
-				case key == "Fn::FindInMap":
-					used["Mappings/"+first] = true
-					if t.section("Mappings")[first] == nil {
-						report("%s%s: there is no mapping %s", t.name, path, first)
-					}
-				case key == "DependsOn" && conditional.MatchString(path):
-					for _, d := range args {
-						if resources[asString(d)] == nil {
-							report("%s%s: depends on %s, which is not there", t.name, path, d)
-						}
-					}
-				}
-			}
-		})
-		for _, section := range []string{"Parameters", "Conditions", "Mappings"} {
-			for name := range t.section(section) {
-				if !used[section+"/"+name] {
-					report("%s: nobody uses %s", t.name, name)
-				}
-			}
+		if !shown[rule] {
+			t.Errorf("no fault shows that the rule %q finds one", rule)
 		}
 	}
 }
 
-// madeBySAM is whether SAM makes a resource of this name beside one of the template's: a function's role or version.
-func madeBySAM(resources object, name string) bool {
-	for id, r := range resources {
-		if kind := asString(asObject(r)["Type"]); strings.HasPrefix(kind, "AWS::Serverless::") && strings.HasPrefix(name, id) && name != id {
-			return true
+// checkImports: what a stack imports from another, that one exports, under its own name, and is deployed before.
+func checkImports(d deployment, report func(string, ...any)) {
+	form := regexp.MustCompile(`ImportValue": !Sub "\$\{(Network|Data)Stack\}-(\w+)"`)
+	for _, stack := range stacks {
+		imports := form.FindAllStringSubmatch(d.text[stack], -1)
+		if len(imports) != strings.Count(d.text[stack], "ImportValue") {
+			report("%s: an import in a form of its own", stack)
 		}
-	}
-	return false
-}
-
-// checkImports: what a template imports from the stack that a parameter names, that stack exports; and none of them needs one
-// that comes later.
-func checkImports(all templates, report func(string, ...any)) {
-	stacks := map[string]string{"NetworkStack": "network", "DataStack": "data"}
-	may := map[string][]string{"network": nil, "data": {"network"}, "app": {"network", "data"}, "lambda": {"network", "data"}}
-	exports := map[string]bool{}
-	for _, t := range all {
-		for _, o := range t.section("Outputs") {
-			if name, ok := at(o, "Export/Name/Fn::Sub").(string); ok {
-				exports[t.name+strings.TrimPrefix(name, "${AWS::StackName}")] = true
-			} else if at(o, "Export") != nil {
-				report("%s: an export without the stack's name", t.name)
+		for _, m := range imports {
+			from := strings.ToLower(m[1])
+			if slices.Index(stacks, from) >= slices.Index(stacks, stack) {
+				report("%s comes before %s", stack, from)
+			}
+			if !strings.Contains(d.text[from], `Export: {Name: !Sub "${AWS::StackName}-`+m[2]+`"}`) {
+				report("%s: %s exports no %s", stack, from, m[2])
 			}
 		}
-	}
-	form := regexp.MustCompile(`^\$\{(\w+)\}(-\w+)$`)
-	for _, t := range all {
-		walk(t.tree, "", func(path string, v any) {
-			o, ok := v.(object)
-			if _, is := o["Fn::ImportValue"]; !ok || !is {
-				return
-			}
-			m := form.FindStringSubmatch(asString(at(v, "Fn::ImportValue/Fn::Sub")))
-			switch {
-			case m == nil:
-				report("%s%s: an import in a form of its own", t.name, path)
-			case !slices.Contains(may[t.name], stacks[m[1]]):
-				report("%s%s: imports from %s", t.name, path, m[1])
-			case !exports[stacks[m[1]]+m[2]]:
-				report("%s%s: %s exports no %s", t.name, path, stacks[m[1]], m[2][1:])
-			}
-		})
 	}
 }
 
 var (
-	secretName  = regexp.MustCompile(`(?i)(password|passwd|pwd|secret|token|private_?key)s?$`)
-	secretText  = regexp.MustCompile(`AKIA[0-9A-Z]{16}|-----BEGIN|(?i)(password|passwd|pwd|secret|token)["']?\s*[=:]\s*["']?[A-Za-z0-9+/]{6,}|://[^/\s:@]+:[^/\s@]+@`)
-	secretKept  = regexp.MustCompile(`arn:aws[a-z-]*:secretsmanager:[^\s'"]*|\$\{[\w.]+\}:password:[A-Z]*:$`) // names one; does not tell it
-	notSecret   = []string{"ManageMasterUserPassword", "GenerateSecretString", "HttpTokens", "Secrets", "ClientPasswordAuthType"}
-	environment = []string{"Environment", "Variables"}
+	secretName = regexp.MustCompile(`(?i)(password|passwd|pwd|secret|token|private_?key)$`)
+	secretText = regexp.MustCompile(`AKIA[0-9A-Z]{16}|-----BEGIN|(?i)(password|passwd|pwd|token)["']?\s*=\s*["']?[a-z0-9+/]{6,}|://[^/\s:@]+:[^/\s@{]+@`)
 )
 
-// checkSecrets: no password, key or token stands in a template, nor is one handed over as a parameter or a plain variable.
-func checkSecrets(all templates, report func(string, ...any)) {
-	for _, t := range all {
-		for name := range t.section("Parameters") {
+// checkSecrets: no password, key or token stands in a file, nor is one handed over as a parameter or a plain variable.
+func checkSecrets(d deployment, report func(string, ...any)) {
+	for name, text := range d.text {
+		if found := secretText.FindString(text); found != "" && name != "compose" { // its passwords serve to try it, and say so
+			report("%s: %s", name, found)
+		}
+	}
+	for stack, tree := range d.tree {
+		parameters, _ := tree["Parameters"].(object)
+		for name := range parameters {
 			if secretName.MatchString(name) {
-				report("%s: %s is a secret handed over as a parameter", t.name, name)
+				report("%s: the parameter %s", stack, name)
 			}
 		}
-		for section, tree := range t.tree {
-			if section == "Parameters" || section == "Description" {
-				continue
-			}
-			walk(tree, "/"+section, func(path string, v any) {
-				switch v := v.(type) {
-				case object:
-					for key, value := range v {
-						_, plain := value.(string)
-						if secretName.MatchString(key) && plain && !slices.Contains(notSecret, key) {
-							report("%s%s/%s holds a secret", t.name, path, key)
-						}
-					}
-					name, _ := v["Name"].(string)
-					for _, e := range environment {
-						if strings.Contains(path, "/"+e+"/") && secretName.MatchString(name) {
-							report("%s%s: %s is a secret in a plain variable", t.name, path, name)
-						}
-					}
-				case string:
-					if m := secretText.FindString(secretKept.ReplaceAllString(v, "")); m != "" {
-						report("%s%s: %.20s… looks like a secret", t.name, path, m)
-					}
-				}
-			})
-		}
-	}
-}
-
-// checkPorts: the world comes in by the balancer's 80 and 443 only, everybody else by a named group and one port.
-func checkPorts(all templates, report func(string, ...any)) {
-	allowed := map[string]int{ // group, and who may come: its port
-		`{"Ref":"WebSecurityGroup"} 0.0.0.0/0 80`:                           1,
-		`{"Ref":"WebSecurityGroup"} 0.0.0.0/0 443`:                          1,
-		`{"Ref":"AppSecurityGroup"} {"Ref":"WebSecurityGroup"} 8000`:        1,
-		`{"Ref":"DatabaseSecurityGroup"} {"Ref":"AppSecurityGroup"} 3306`:   1,
-		`{"Ref":"EndpointSecurityGroup"} {"Ref":"AppSecurityGroup"} 443`:    1,
-		`{"Ref":"ProxySecurityGroup"} network-AppSecurityGroupId 3306`:      1,
-		`network-DatabaseSecurityGroupId {"Ref":"ProxySecurityGroup"} 3306`: 1,
-	}
-	seen := map[string]int{}
-	for _, t := range all {
-		t.ofType("AWS::EC2::SecurityGroup", func(id string, r object) {
-			if at(r, "Properties/SecurityGroupIngress") != nil {
-				report("%s/%s: a rule inside the group", t.name, id)
-			}
-			if at(r, "Properties/GroupDescription") == nil {
-				report("%s/%s is not described", t.name, id)
-			}
-		})
-		t.ofType("AWS::EC2::SecurityGroupIngress", func(id string, r object) {
-			p := asObject(r["Properties"])
-			source := p["SourceSecurityGroupId"]
-			for _, k := range []string{"CidrIp", "CidrIpv6", "SourcePrefixListId"} {
-				if p[k] != nil {
-					source = p[k]
+		walk(tree["Resources"], func(o object) {
+			for key, value := range o {
+				if _, text := value.(string); text && secretName.MatchString(key) && key != "HttpTokens" {
+					report("%s: %s", stack, key)
 				}
 			}
-			way := fmt.Sprintf("%s %s %v", who(p["GroupId"]), who(source), p["FromPort"])
-			if p["FromPort"] != p["ToPort"] || p["IpProtocol"] != "tcp" {
-				way += fmt.Sprintf(" to %v by %v", p["ToPort"], p["IpProtocol"])
-			}
-			seen[way]++
-			if seen[way] > allowed[way] {
-				report("%s/%s opens %s", t.name, id, way)
-			}
-			if p["Description"] == nil {
-				report("%s/%s is not described", t.name, id)
-			}
-		})
-		for _, kind := range []string{"AWS::RDS::DBInstance", "AWS::EC2::Instance"} {
-			t.ofType(kind, func(id string, r object) {
-				if at(r, "Properties/PubliclyAccessible") != false {
-					report("%s/%s may be public", t.name, id)
-				}
-			})
-		}
-		t.ofType("AWS::EC2::Subnet", func(id string, r object) {
-			if at(r, "Properties/MapPublicIpOnLaunch") == true {
-				report("%s/%s gives out public addresses", t.name, id)
-			}
-		})
-	}
-	for way := range allowed {
-		if seen[way] == 0 {
-			report("nothing opens %s", way)
-		}
-	}
-}
-
-// who is a group in a word: a reference, or what is imported from where.
-func who(v any) string {
-	if s, ok := at(v, "Fn::ImportValue/Fn::Sub").(string); ok {
-		return strings.NewReplacer("${NetworkStack}", "network", "${DataStack}", "data").Replace(s)
-	}
-	if s, ok := v.(string); ok {
-		return s
-	}
-	text, _ := json.Marshal(v)
-	return string(text)
-}
-
-// checkEgress: no group may call everywhere. What goes to the world is HTTPS from the app.
-func checkEgress(all templates, report func(string, ...any)) {
-	for _, t := range all {
-		t.ofType("AWS::EC2::SecurityGroup", func(id string, r object) {
-			rules := asList(at(r, "Properties/SecurityGroupEgress"))
-			if len(rules) == 0 {
-				report("%s/%s: without a rule, everything goes out", t.name, id)
-			}
-			for _, e := range rules {
-				if at(e, "CidrIp") != "255.255.255.255/32" {
-					report("%s/%s: a rule inside the group that lets something out", t.name, id)
-				}
-			}
-		})
-		t.ofType("AWS::EC2::SecurityGroupEgress", func(id string, r object) {
-			p := asObject(r["Properties"])
-			if p["IpProtocol"] != "tcp" || p["FromPort"] != p["ToPort"] || p["Description"] == nil {
-				report("%s/%s is not one described port", t.name, id)
-			}
-			if p["DestinationSecurityGroupId"] == nil && !(p["CidrIp"] == "0.0.0.0/0" && p["FromPort"] == 443 && who(p["GroupId"]) == `{"Ref":"AppSecurityGroup"}`) {
-				report("%s/%s lets out to %v", t.name, id, p["CidrIp"])
+			if name, _ := o["Name"].(string); secretName.MatchString(name) && o["Value"] != nil { // what comes by ValueFrom is none
+				report("%s: the variable %s", stack, name)
 			}
 		})
 	}
 }
 
-// checkPolicies: no role may everything, and "on everything" is only what AWS cannot narrow.
-func checkPolicies(all templates, report func(string, ...any)) {
-	wide := []string{
-		"ecr:GetAuthorizationToken", "logs:DescribeLogGroups", "xray:PutTraceSegments", "xray:PutTelemetryRecords",
-		// What Lambda does in a function's name, to put it into a VPC.
-		"ec2:CreateNetworkInterface", "ec2:DeleteNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets",
-		"ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses",
+// ways are all that packets may take: from and to groups and networks by a port, and from subnets to the world by a route.
+// The world comes in by the balancer alone, HTTPS alone goes out to it, and the data subnets lead nowhere.
+var ways = []string{
+	"0.0.0.0/0 > WebSecurityGroup: tcp 80-80",
+	"0.0.0.0/0 > WebSecurityGroup: tcp 443-443",
+	"WebSecurityGroup > AppSecurityGroup: tcp 8000-8000",
+	"AppSecurityGroup > DatabaseSecurityGroup: tcp 3306-3306",
+	"AppSecurityGroup > 0.0.0.0/0: tcp 443-443",
+	"AppSecurityGroup > EndpointSecurityGroup: tcp 443-443",
+	"AppSecurityGroup > ProxySecurityGroup: tcp 3306-3306",
+	"ProxySecurityGroup > DatabaseSecurityGroup: tcp 3306-3306",
+	"PublicRouteTable > InternetGateway", "PublicSubnet1 by PublicRouteTable", "PublicSubnet2 by PublicRouteTable",
+	"AppRouteTable1 > NatGateway1", "AppSubnet1 by AppRouteTable1",
+	"AppRouteTable2 > [IsProduction NatGateway2 NatGateway1]", "AppSubnet2 by AppRouteTable2",
+	"DataSubnet1 by DataRouteTable", "DataSubnet2 by DataRouteTable",
+}
+
+func checkWays(d deployment, report func(string, ...any)) {
+	first := func(p object, keys ...string) string { // of a reference or an import, its name
+		for _, key := range keys {
+			if imported, ok := at(p[key], "Fn::ImportValue").(string); ok {
+				return strings.TrimSuffix(imported[strings.Index(imported, "-")+1:], "Id")
+			} else if p[key] != nil {
+				return fmt.Sprint(p[key])
+			}
+		}
+		return "anywhere"
 	}
-	managed := regexp.MustCompile(`/(AmazonSSMManagedInstanceCore|service-role/AmazonRDSEnhancedMonitoringRole|service-role/AWSLambda\w+ExecutionRole)$`)
-	for _, t := range all {
-		walk(t.tree["Resources"], "/Resources", func(path string, v any) {
-			o, ok := v.(object)
-			if !ok || o["Effect"] != "Allow" {
+	seen := map[string]bool{}
+	for _, stack := range stacks {
+		d.each(stack, func(id, kind string, p object) {
+			port := fmt.Sprintf(": %v %v-%v", p["IpProtocol"], p["FromPort"], p["ToPort"])
+			way := ""
+			switch kind {
+			case "AWS::EC2::SecurityGroup": // without a rule for what goes out, everything does
+				if rules := list(p["SecurityGroupEgress"]); len(rules) != 1 || at(rules[0], "CidrIp") != "255.255.255.255/32" || p["SecurityGroupIngress"] != nil {
+					report("%s: a rule inside, or none: %v %v", id, rules, p["SecurityGroupIngress"])
+				}
+			case "AWS::EC2::SecurityGroupIngress":
+				way = first(p, "SourceSecurityGroupId", "CidrIp", "CidrIpv6", "SourcePrefixListId") + " > " + first(p, "GroupId") + port
+			case "AWS::EC2::SecurityGroupEgress":
+				way = first(p, "GroupId") + " > " + first(p, "DestinationSecurityGroupId", "CidrIp", "CidrIpv6", "DestinationPrefixListId") + port
+			case "AWS::EC2::Route":
+				way = first(p, "RouteTableId") + " > " + first(p, "GatewayId", "NatGatewayId")
+			case "AWS::EC2::SubnetRouteTableAssociation":
+				way = first(p, "SubnetId") + " by " + first(p, "RouteTableId")
+			}
+			if way != "" && !slices.Contains(ways, way) {
+				report("%s: %s", id, way)
+			}
+			seen[way] = true
+		})
+	}
+	for _, way := range ways {
+		if !seen[way] {
+			report("no %s", way)
+		}
+	}
+}
+
+// wide are the actions that AWS cannot narrow to a resource; those of ec2 are Lambda's own, in the name of a function in a VPC.
+var wide = regexp.MustCompile(`^(ecr:GetAuthorizationToken|logs:DescribeLogGroups|xray:Put(TraceSegments|TelemetryRecords)|ec2:(Create|Delete|Describe)NetworkInterfaces?|ec2:DescribeSubnets|ec2:(Una|A)ssignPrivateIpAddresses)$`)
+
+// checkRights: no role may everything, none but the task's reads the master's password.
+func checkRights(d deployment, report func(string, ...any)) {
+	managed := regexp.MustCompile(`/(AmazonSSMManagedInstanceCore|service-role/AmazonRDSEnhancedMonitoringRole)$`)
+	for _, stack := range stacks {
+		walk(d.tree[stack]["Resources"], func(o object) {
+			for _, arn := range list(o["ManagedPolicyArns"]) {
+				if !managed.MatchString(fmt.Sprint(arn)) {
+					report("%s: a role has %v", stack, arn)
+				}
+			}
+			if o["Effect"] != "Allow" {
 				return
 			}
-			for _, a := range asList(o["Action"]) {
-				action := asString(a)
-				if strings.Contains(action, "*") {
-					report("%s%s allows %s", t.name, path, action)
-				}
-				if slices.Contains(asList(o["Resource"]), any("*")) && !slices.Contains(wide, action) {
-					report("%s%s allows %s on everything", t.name, path, action)
-				}
+			if o["Principal"] == "*" {
+				report("%s allows everybody", stack)
 			}
-			if asString(o["Principal"]) == "*" {
-				report("%s%s allows everybody", t.name, path)
-			}
-		})
-		t.ofType("AWS::IAM::Role", func(id string, r object) {
-			for _, arn := range asList(at(r, "Properties/ManagedPolicyArns")) {
-				if s := asString(at(arn, "Fn::Sub")) + asString(arn); !managed.MatchString(s) {
-					report("%s/%s has %s", t.name, id, s)
+			for _, action := range list(o["Action"]) {
+				if strings.Contains(fmt.Sprint(action), "*") {
+					report("%s allows %s", stack, action)
+				}
+				if slices.Contains(list(o["Resource"]), any("*")) && !wide.MatchString(fmt.Sprint(action)) {
+					report("%s allows %s on everything", stack, action)
 				}
 			}
 		})
-	}
-	for _, arn := range []string{"Database.MasterUserSecret.SecretArn", "MasterUserSecret"} {
-		if app := all["app"]; app != nil && strings.Contains(app.text, arn) {
-			report("app: an instance may read the master's password")
+		if stack != "data" && strings.Contains(d.text[stack], "MasterUserSecret") {
+			report("%s: it may read the master's password", stack)
 		}
 	}
 }
 
-// checkRoutes: the data subnets lead nowhere, the app's lead to NAT, only the public ones to the internet.
-func checkRoutes(all templates, report func(string, ...any)) {
-	t := all["network"]
-	tables := map[string]string{}
-	t.ofType("AWS::EC2::SubnetRouteTableAssociation", func(id string, r object) {
-		tables[asString(at(r, "Properties/SubnetId/Ref"))] = asString(at(r, "Properties/RouteTableId/Ref"))
-	})
-	for subnet, table := range map[string]string{
-		"PublicSubnet1": "PublicRouteTable", "PublicSubnet2": "PublicRouteTable", "AppSubnet1": "AppRouteTable1",
-		"AppSubnet2": "AppRouteTable2", "DataSubnet1": "DataRouteTable", "DataSubnet2": "DataRouteTable",
-	} {
-		if tables[subnet] != table {
-			report("network: %s goes by %q", subnet, tables[subnet])
-		}
-	}
-	for _, other := range all {
-		other.ofType("AWS::EC2::Route", func(id string, r object) {
-			table, gateway := asString(at(r, "Properties/RouteTableId/Ref")), at(r, "Properties/GatewayId") != nil
-			if !(table == "PublicRouteTable" && gateway || strings.HasPrefix(table, "AppRouteTable") && !gateway && at(r, "Properties/NatGatewayId") != nil) {
-				report("%s/%s leads out of %s", other.name, id, table)
-			}
-		})
-	}
-}
-
-// checkByTheHour: what costs by the hour and a learner can do without comes with Production only.
-func checkByTheHour(all templates, report func(string, ...any)) {
-	gateways := 0
-	for _, t := range all {
-		t.ofType("AWS::EC2::VPCEndpoint", func(id string, r object) {
-			if at(r, "Properties/VpcEndpointType") == "Interface" && r["Condition"] != "IsProduction" {
-				report("%s/%s is there without Production", t.name, id)
-			}
-		})
-		t.ofType("AWS::WAFv2::WebACL", func(id string, r object) {
-			if r["Condition"] != "IsProduction" {
-				report("%s/%s is there without Production", t.name, id)
-			}
-		})
-		t.ofType("AWS::EC2::NatGateway", func(id string, r object) {
-			if r["Condition"] != "IsProduction" {
-				gateways++
-			}
-		})
-	}
-	if gateways != 1 {
-		report("%d NAT gateways without Production", gateways)
-	}
+func number(tree any, path string) int {
+	n, _ := strconv.Atoi(fmt.Sprint(at(tree, path)))
+	return n
 }
 
 // checkConnections: twice the group's maximum (a refresh doubles it), each with its pool, the proxy's share and ten more fit
-// into max_connections, in both sizes, and the alarm comes before.
-func checkConnections(all templates, report func(string, ...any)) {
-	most := number(all["app"].section("Parameters"), "MaxInstances/Default")
-	share := number(all["data"].section("Resources"), "DatabaseProxyTargets/Properties/ConnectionPoolConfigurationInfo/MaxConnectionsPercent")
+// into max_connections, in both sizes, and the alarm comes before; and a connection for each function fits into that share.
+func checkConnections(d deployment, report func(string, ...any)) {
+	most := number(d.tree["app"], "Parameters/MaxInstances/Default")
+	functions := number(d.tree["lambda"], "Parameters/ReservedConcurrency/Default")
+	percent := number(d.tree["data"], "Resources/DatabaseProxyTargets/Properties/ConnectionPoolConfigurationInfo/MaxConnectionsPercent")
 	for _, production := range []string{"false", "true"} {
-		pool := number(all["app"].section("Mappings"), "Size/"+production+"/Pool")
-		limit := number(all["data"].section("Mappings"), "Size/"+production+"/MaxConnections")
-		alarm := number(all["data"].section("Mappings"), "Size/"+production+"/ConnectionsAlarm")
-		if need := 2*most*pool + limit*share/100 + 10; pool < 1 || need > limit {
+		pool := number(d.tree["app"], "Mappings/Size/"+production+"/Pool")
+		limit := number(d.tree["data"], "Mappings/Size/"+production+"/MaxConnections")
+		alarm := number(d.tree["data"], "Mappings/Size/"+production+"/ConnectionsAlarm")
+		if need := 2*most*pool + limit*percent/100 + 10; pool < 1 || need > limit {
 			report("Production %s: %d of %d connections", production, need, limit)
 		}
 		if alarm >= limit || alarm < limit/2 {
 			report("Production %s: the alarm at %d of %d connections", production, alarm, limit)
 		}
+		if share := limit * percent / 100; functions < 1 || functions > share {
+			report("%d functions for the proxy's %d connections", functions, share)
+		}
 	}
 }
 
-func number(tree any, path string) (n int) {
-	fmt.Sscan(fmt.Sprint(at(tree, path)), &n)
-	return n
+// source is all Go text of these folders.
+func source(folders ...string) (text string) {
+	for _, folder := range folders {
+		names, _ := filepath.Glob("../" + folder + "/*.go")
+		for _, name := range names {
+			one, _ := os.ReadFile(name)
+			text += string(one)
+		}
+	}
+	return text
 }
 
-// checkAlarms: each of these is watched, and somebody hears of it.
-func checkAlarms(all templates, report func(string, ...any)) {
-	watched := map[string]bool{}
-	for _, t := range all {
-		t.ofType("AWS::CloudWatch::Alarm", func(id string, r object) {
-			p := asObject(r["Properties"])
-			if len(asList(p["AlarmActions"])) == 0 || p["AlarmDescription"] == nil {
-				report("%s/%s tells nobody, or not what", t.name, id)
+// checkAlarms: somebody hears of each alarm, and Prometheus' ask for metrics that the program has.
+func checkAlarms(d deployment, report func(string, ...any)) {
+	for _, stack := range stacks {
+		d.each(stack, func(id, kind string, p object) {
+			if kind == "AWS::CloudWatch::Alarm" && (len(list(p["AlarmActions"])) == 0 || p["AlarmDescription"] == nil) {
+				report("%s/%s tells nobody, or not what", stack, id)
 			}
-			watched[t.name+" "+asString(p["MetricName"])+asString(p["ExtendedStatistic"])] = true
 		})
 	}
-	for _, want := range []string{
-		"app HTTPCode_Target_5XX_Count", "app HTTPCode_ELB_5XX_Count", "app UnHealthyHostCount", "app TargetResponseTimep95",
-		"app GroupInServiceInstances", "data CPUUtilization", "data FreeStorageSpace", "data FreeableMemory", "data DatabaseConnections",
-	} {
-		if !watched[want] {
-			report("nothing watches %s", want)
+	emitted := source("metrics")
+	for _, name := range regexp.MustCompile(`library_\w+`).FindAllString(d.text["alerts"], -1) {
+		if !strings.Contains(emitted, strings.TrimSuffix(name, "_bucket")) {
+			report("the program has no metric %s", name)
 		}
 	}
 }
 
 // checkUserData: the launch template carries deploy/ec2/user-data.sh to the letter, behind its settings, in what EC2 takes.
-func checkUserData(all templates, report func(string, ...any)) {
-	parts := asList(at(all["app"].section("Resources"), "LaunchTemplate/Properties/LaunchTemplateData/UserData/Fn::Base64/Fn::Join/1"))
-	script, err := os.ReadFile("ec2/user-data.sh")
-	if err != nil || len(parts) != 2 {
-		report("%d parts, %v", len(parts), err)
-		return
-	}
-	if asString(parts[1]) != string(script) {
+func checkUserData(d deployment, report func(string, ...any)) {
+	header, values, carried := userData(d)
+	script := d.text["user data"]
+	if carried != script {
 		report("it is not deploy/ec2/user-data.sh: make user-data")
 	}
-	header := asString(at(parts[0], "Fn::Sub/0"))
 	if len(header)+len(script) > 14_000 { // 16 KB, less what the settings come to
 		report("%d characters", len(header)+len(script))
 	}
 	if !strings.HasPrefix(header, "#!/bin/bash\n") {
 		report("no interpreter in the first line")
 	}
-	for _, m := range regexp.MustCompile(`(?m)^(\w+)=`).FindAllStringSubmatch(header, -1) {
-		if !strings.Contains(string(script), m[1]+"=${"+m[1]+":-") {
-			report("the script does not take %s", m[1])
+	for name := range values {
+		if !strings.Contains(header, "${"+name+"}") {
+			report("${%s} is not used", name)
 		}
 	}
-	for _, m := range regexp.MustCompile(`(?m)^(\w+)=\$\{\w+:-`).FindAllStringSubmatch(string(script), -1) {
-		if !strings.Contains(header, "\n"+m[1]+"='") {
-			report("the stack does not set %s", m[1])
+	names := func(text, form string) (list []string) {
+		for _, m := range regexp.MustCompile(form).FindAllStringSubmatch(text, -1) {
+			list = append(list, m[1])
+		}
+		return list
+	}
+	if set, taken := names(header, `(?m)^(\w+)='`), names(script, `(?m)^(\w+)=\$\{\w+:-`); !slices.Equal(set, taken) {
+		report("the stack sets %v, the script takes %v", set, taken)
+	}
+}
+
+// userData is what the launch template has: the settings' text with the values put into it, and the script behind.
+func userData(d deployment) (header string, values object, script string) {
+	parts := at(d.tree["app"], "Resources/LaunchTemplate/Properties/LaunchTemplateData/UserData/Fn::Base64/1")
+	header, _ = at(parts, "0/0").(string)
+	values, _ = at(parts, "0/1").(object)
+	script, _ = at(parts, "1").(string)
+	return header, values, script
+}
+
+// checkSettings: what the program is given by its environment, it takes.
+func checkSettings(d deployment, report func(string, ...any)) {
+	known := source("")
+	takes := func(where, name string) {
+		if name != "AWS_REGION" && !strings.Contains(known, `envconfig:"`+name+`"`) {
+			report("%s: the program takes no %s", where, name)
+		}
+	}
+	functions, _ := at(d.tree["lambda"], "Resources/Function/Properties/Environment/Variables").(object)
+	for name := range functions {
+		takes("template.yaml", name)
+	}
+	_, environment, _ := strings.Cut(d.text["user data"], "/etc/library/env <<ENV\n")
+	environment, _, _ = strings.Cut(environment, "\nENV\n")
+	_, compose, _ := strings.Cut(d.text["compose"], "  environment:\n")
+	compose, _, _ = strings.Cut(compose, "\n  read_only:")
+	for where, text := range map[string]string{"user-data.sh": environment, "docker-compose.yml": compose} {
+		found := regexp.MustCompile(`(?m)^ *([A-Z_]+)[:=]`).FindAllStringSubmatch(text, -1)
+		if len(found) < 5 {
+			report("%s: no settings found", where)
+		}
+		for _, m := range found {
+			takes(where, m[1])
 		}
 	}
 }
 
-// checkSize: CloudFormation takes a template as it is up to 51,200 bytes; a longer one needs a bucket.
-func checkSize(all templates, report func(string, ...any)) {
-	for _, t := range all {
-		if len(t.text) > 51_200 {
-			report("%s has %d bytes", t.name, len(t.text))
+// checkTimeouts: whoever waits for somebody waits longer than that one may take.
+func checkTimeouts(d deployment, report func(string, ...any)) {
+	program := source("runtime", "handlers", "db", "db/connect")
+	seconds := func(text, form string) float64 { // of the form's first group; in milliseconds, where it says so
+		m := regexp.MustCompile(form).FindStringSubmatch(text)
+		if m == nil {
+			report("nothing is like %s", form)
+			return 0
+		}
+		n, _ := strconv.ParseFloat(m[1], 64)
+		if strings.HasSuffix(m[0], "Millisecond") {
+			n /= 1000
+		}
+		return n
+	}
+	constant := func(name string) float64 {
+		return seconds(program, `\b`+name+`\s*= (\d+) \* time\.(Second|Millisecond)`)
+	}
+	statement, request, keepAlive := constant("ioTimeout"), constant("requestTimeout"), constant("idleTimeout")
+	stop := 3 + constant("shutdownBound") // behind the default DRAIN_DELAY
+	unit := seconds(d.text["user data"], `--stop-timeout (\d+)`)
+	for _, step := range []struct {
+		what       string
+		less, more float64
+	}{
+		{"a lock's wait on RDS < a statement", seconds(d.text["data"], `innodb_lock_wait_timeout: "(\d+)"`), statement},
+		{"a lock's wait in docker-compose.yml < a statement", seconds(d.text["compose"], `innodb-lock-wait-timeout=(\d+)`), statement},
+		{"RDS Proxy's wait for a connection < a statement", seconds(d.text["data"], `ConnectionBorrowTimeout: (\d+)`), statement},
+		{"a statement < a request", statement, request},
+		{"a request < Lambda's", request, seconds(d.text["lambda"], `\n      Timeout: (\d+)`)},
+		{"a request < haproxy's", request, seconds(d.text["haproxy"], `timeout server (\d+)s`)},
+		{"a request < the balancer's deregistration", request, seconds(d.text["app"], `deregistration_delay.timeout_seconds, Value: "(\d+)"`)},
+		{"the balancer's idle connections < the program's", seconds(d.text["app"], `idle_timeout.timeout_seconds, Value: "(\d+)"`), keepAlive},
+		{"haproxy's idle connections < the program's", seconds(d.text["haproxy"], `timeout http-keep-alive (\d+)s`), keepAlive},
+		{"a stop < docker's patience", stop, unit},
+		{"a stop < compose's patience", stop, seconds(d.text["compose"], `stop_grace_period: (\d+)s`)},
+		{"docker's patience < systemd's", unit, seconds(d.text["user data"], `TimeoutStopSec=(\d+)`)},
+	} {
+		if step.less >= step.more {
+			report("%s: %v s and %v s", step.what, step.less, step.more)
+		}
+	}
+}
+
+// checkSize: the AWS CLI hands over a template of up to 51,200 bytes as it is; a longer one would need a bucket.
+func checkSize(d deployment, report func(string, ...any)) {
+	for _, stack := range stacks {
+		if len(d.text[stack]) > 51_200 {
+			report("%s has %d bytes", stack, len(d.text[stack]))
 		}
 	}
 }

@@ -1,53 +1,44 @@
-// Package deploy_test holds what is deployed to its rules: the templates, the user data, the script, the workflows. It needs
-// neither AWS nor its tools.
+// Package deploy_test holds what is deployed to this project's own decisions: the templates, the user data, the script, the
+// workflows. It needs neither AWS nor its tools. What cfn-lint finds by itself (unknown names, wrong types, broken
+// references) is left to it: the workflows run it.
 package deploy_test
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/awslabs/goformation/v7/schema"
 	"go.yaml.in/yaml/v3"
 )
 
-// files are the templates, by the names the tests use. The last is SAM's, and deploys beside the other three.
+// files are what is deployed, by the names that the tests use.
 var files = map[string]string{
-	"network": "stack/network.yaml",
-	"data":    "stack/data.yaml",
-	"app":     "stack/app.yaml",
-	"lambda":  "../template.yaml",
+	"network": "stack/network.yaml", "data": "stack/data.yaml", "app": "stack/app.yaml", "lambda": "../template.yaml",
+	"user data": "ec2/user-data.sh", "compose": "../docker-compose.yml", "haproxy": "haproxy/haproxy.cfg", "alerts": "alerts.yaml",
 }
 
-// object is a YAML mapping; in a template's tree there are objects, []any, string, int, float64 and bool. Functions are in
-// their long form: !Ref x is {"Ref": "x"}, !Sub x is {"Fn::Sub": "x"}.
+// stacks are the templates in the order of their deployment; the last two may come in any order.
+var stacks = []string{"network", "data", "app", "lambda"}
+
+// object is a YAML mapping. Tags are dropped: `!Ref x` is the string x, `!If [a, b, c]` a list of three.
 type object = map[string]any
 
-type template struct {
-	name, text string
-	tree       object
+type deployment struct {
+	text map[string]string
+	tree map[string]object // the stacks only
 }
 
-// templates is the whole deployment.
-type templates map[string]*template
-
-func readFiles(t testing.TB) map[string]string {
+func read(t testing.TB) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
 	for name, file := range files {
 		text, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) && name == "lambda" {
-			continue
-		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,99 +47,35 @@ func readFiles(t testing.TB) map[string]string {
 	return texts
 }
 
-func parse(texts map[string]string) (templates, error) {
-	all := templates{}
-	for name, text := range texts {
-		var node yaml.Node
-		if err := yaml.Unmarshal([]byte(text), &node); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		value, err := plain(node.Content[0])
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		tree, _ := value.(object)
-		all[name] = &template{name, text, tree}
+func parse(t testing.TB, texts map[string]string) deployment {
+	t.Helper()
+	d := deployment{texts, map[string]object{}}
+	for _, name := range stacks {
+		d.tree[name] = parseYAML(t, texts[name])
 	}
-	return all, nil
+	return d
 }
 
-// with is the deployment with another text for one of its templates.
-func (all templates) with(name, text string) (templates, error) {
-	one, err := parse(map[string]string{name: text})
-	changed := maps.Clone(all)
-	changed[name] = one[name]
-	return changed, err
+func parseYAML(t testing.TB, text string) (tree object) {
+	t.Helper()
+	if err := yaml.Unmarshal([]byte(text), &tree); err != nil {
+		t.Fatal(err)
+	}
+	return tree
 }
 
-// plain turns a node into a tree. Aliases are refused: CloudFormation does not promise to read them.
-func plain(n *yaml.Node) (value any, err error) {
-	switch n.Kind {
-	case yaml.AliasNode:
-		return nil, fmt.Errorf("line %d: an alias", n.Line)
-	case yaml.MappingNode:
-		m := object{}
-		for i := 0; i < len(n.Content); i += 2 {
-			key := n.Content[i].Value
-			if _, twice := m[key]; twice {
-				return nil, fmt.Errorf("line %d: %s twice", n.Content[i].Line, key)
-			}
-			if m[key], err = plain(n.Content[i+1]); err != nil {
-				return nil, err
-			}
-		}
-		value = m
-	case yaml.SequenceNode:
-		list := []any{}
-		for _, c := range n.Content {
-			v, err := plain(c)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		value = list
-	default:
-		if strings.HasPrefix(n.Tag, "!!") {
-			err = n.Decode(&value)
-		} else {
-			value = n.Value
-		}
-	}
-	switch tag := n.Tag; {
-	case err != nil || strings.HasPrefix(tag, "!!"):
-	case tag == "!Ref" || tag == "!Condition":
-		value = object{tag[1:]: value}
-	case tag == "!GetAtt":
-		if s, ok := value.(string); ok {
-			resource, attribute, _ := strings.Cut(s, ".")
-			value = object{"Fn::GetAtt": []any{resource, attribute}}
-		} else {
-			value = object{"Fn::GetAtt": value}
-		}
-	default:
-		value = object{"Fn::" + tag[1:]: value}
-	}
-	return value, err
-}
-
-// at follows a path: a key of an object, an index of a list, or key=value for the object of a list that says so.
+// at follows a path of keys and of indexes of lists; nil where there is nothing.
 func at(tree any, path string) any {
-	for _, step := range strings.Split(path, "/") {
+	for step := range strings.SplitSeq(path, "/") {
 		switch v := tree.(type) {
 		case object:
 			tree = v[step]
 		case []any:
-			tree = nil
-			key, want, named := strings.Cut(step, "=")
-			index, err := strconv.Atoi(step)
-			for i, item := range v {
-				o, _ := item.(object)
-				if named && fmt.Sprint(o[key]) == want || !named && err == nil && i == index {
-					tree = item
-					break
-				}
+			i, err := strconv.Atoi(step)
+			if err != nil || i >= len(v) {
+				return nil
 			}
+			tree = v[i]
 		default:
 			return nil
 		}
@@ -156,203 +83,178 @@ func at(tree any, path string) any {
 	return tree
 }
 
-// section is Parameters, Mappings, Conditions, Resources or Outputs.
-func (t *template) section(name string) object { return asObject(t.tree[name]) }
+// walk visits every mapping below v.
+func walk(v any, visit func(object)) {
+	switch v := v.(type) {
+	case object:
+		visit(v)
+		for _, item := range v {
+			walk(item, visit)
+		}
+	case []any:
+		for _, item := range v {
+			walk(item, visit)
+		}
+	}
+}
 
-func asObject(v any) object { o, _ := v.(object); return o }
-func asString(v any) string { s, _ := v.(string); return s }
-func asList(v any) []any {
+// each visits a stack's resources with their names, types and properties.
+func (d deployment) each(stack string, visit func(id, kind string, properties object)) {
+	resources, _ := d.tree[stack]["Resources"].(object)
+	for id, r := range resources {
+		properties, _ := at(r, "Properties").(object)
+		visit(id, fmt.Sprint(at(r, "Type")), properties)
+	}
+}
+
+// list is v, or v alone.
+func list(v any) []any {
 	if l, ok := v.([]any); ok || v == nil {
 		return l
 	}
 	return []any{v}
 }
 
-// ofType visits the resources of one type in the order of their names.
-func (t *template) ofType(kind string, visit func(id string, resource object)) {
-	for _, id := range slices.Sorted(maps.Keys(t.section("Resources"))) {
-		if r := asObject(t.section("Resources")[id]); r["Type"] == kind {
-			visit(id, r)
+// TestDecisions: the templates say what testdata/decisions.yaml says; and each of its values, were it another, is missed.
+func TestDecisions(t *testing.T) {
+	text, err := os.ReadFile("testdata/decisions.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, decisions := parse(t, read(t)), parseYAML(t, string(text))
+	for stack, want := range decisions {
+		for _, wrong := range missing(want, d.tree[stack], stack) {
+			t.Error(wrong)
 		}
+		leaves(want, func(set func(any), value any) {
+			set("planted")
+			if len(missing(want, d.tree[stack], stack)) == 0 {
+				t.Errorf("%s: nothing notices another value than %v", stack, value)
+			}
+			set(value)
+		})
 	}
 }
 
-// walk visits every value of a tree, the outer ones first.
-func walk(v any, path string, visit func(path string, v any)) {
-	visit(path, v)
-	switch v := v.(type) {
+// missing says where got has not what want has. A list of mappings has to contain them, any other list to be the same.
+func missing(want, got any, path string) (wrong []string) {
+	switch want := want.(type) {
 	case object:
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			walk(v[k], path+"/"+k, visit)
+		for key, value := range want {
+			wrong = append(wrong, missing(value, at(got, key), path+"/"+key)...)
 		}
 	case []any:
-		for i, item := range v {
-			walk(item, path+"/"+strconv.Itoa(i), visit)
+		there, _ := got.([]any)
+		_, mappings := want[0].(object)
+		if !mappings && len(there) != len(want) {
+			return []string{fmt.Sprintf("%s is %v, not %v", path, got, want)}
 		}
-	}
-}
-
-// eval is what a value comes to with the parameters' defaults and these in their place: parameters, conditions and
-// mappings are followed, references to resources stay as they are.
-func (t *template) eval(v any, given map[string]string) any {
-	o, ok := v.(object)
-	if !ok || len(o) != 1 {
-		return v
-	}
-	if name, ok := o["Ref"].(string); ok {
-		p, isParameter := t.section("Parameters")[name].(object)
-		if value, ok := given[name]; ok && isParameter {
-			return value
-		}
-		if isParameter {
-			return p["Default"]
-		}
-	}
-	if args, ok := o["Fn::If"].([]any); ok && len(args) == 3 {
-		if t.holds(t.section("Conditions")[asString(args[0])], given) {
-			return t.eval(args[1], given)
-		}
-		return t.eval(args[2], given)
-	}
-	if args, ok := o["Fn::FindInMap"].([]any); ok && len(args) == 3 {
-		return at(t.section("Mappings"), fmt.Sprintf("%v/%v/%v", t.eval(args[0], given), t.eval(args[1], given), t.eval(args[2], given)))
-	}
-	return v
-}
-
-func (t *template) holds(condition any, given map[string]string) bool {
-	o := asObject(condition)
-	switch {
-	case o["Fn::Equals"] != nil:
-		args := asList(o["Fn::Equals"])
-		return fmt.Sprint(t.eval(args[0], given)) == fmt.Sprint(t.eval(args[1], given))
-	case o["Fn::Not"] != nil:
-		return !t.holds(asList(o["Fn::Not"])[0], given)
-	case o["Fn::Or"] != nil:
-		return slices.ContainsFunc(asList(o["Fn::Or"]), func(one any) bool { return t.holds(one, given) })
-	case o["Condition"] != nil:
-		return t.holds(t.section("Conditions")[asString(o["Condition"])], given)
-	}
-	panic(fmt.Sprintf("%s: a condition that the tests do not know: %v", t.name, condition))
-}
-
-// isFunction is whether a value is only known when it is deployed.
-func isFunction(v any) bool {
-	o, ok := v.(object)
-	if !ok || len(o) != 1 {
-		return false
-	}
-	for k := range o {
-		return k == "Ref" || k == "Condition" || strings.HasPrefix(k, "Fn::")
-	}
-	return false
-}
-
-// definitions are goformation's JSON schemas of all resources of CloudFormation and SAM, by type.
-// They are read only when asked for: the user data's stand-ins are this program too.
-var definitions = sync.OnceValue(func() map[string]json.RawMessage {
-	var s struct {
-		Definitions map[string]json.RawMessage `json:"definitions"`
-	}
-	if err := json.Unmarshal([]byte(schema.SamSchema), &s); err != nil {
-		panic(err)
-	}
-	return s.Definitions
-})
-
-// shape is the part of JSON Schema that these definitions use.
-type shape struct {
-	Type                 any               `json:"type"`
-	Ref                  string            `json:"$ref"`
-	Properties           map[string]*shape `json:"properties"`
-	PatternProperties    map[string]*shape `json:"patternProperties"`
-	AdditionalProperties any               `json:"additionalProperties"`
-	Required             []string          `json:"required"`
-	Items                *shape            `json:"items"`
-	AnyOf                []*shape          `json:"anyOf"`
-	Enum                 []any             `json:"enum"`
-}
-
-var shapes = map[string]*shape{}
-
-func definition(name string) *shape {
-	s, known := shapes[name]
-	if raw, ok := definitions()[name]; !known && ok {
-		s = &shape{}
-		if err := json.Unmarshal(raw, s); err != nil {
-			panic(err)
-		}
-		shapes[name] = s
-	}
-	return s
-}
-
-// fits reports where v is not of the shape. A scalar fits where any scalar does, for CloudFormation converts them; what is
-// only known when it is deployed fits everywhere.
-func (s *shape) fits(v any, path string, report func(string)) {
-	if s == nil || v == nil || isFunction(v) {
-		return
-	}
-	if s.Ref != "" {
-		definition(strings.TrimPrefix(s.Ref, "#/definitions/")).fits(v, path, report)
-		return
-	}
-	if len(s.AnyOf) > 0 {
-		for _, one := range s.AnyOf {
-			wrong := false
-			one.fits(v, path, func(string) { wrong = true })
-			if !wrong {
-				return
+		for i, value := range want {
+			if mappings && !slices.ContainsFunc(there, func(one any) bool { return len(missing(value, one, "")) == 0 }) {
+				wrong = append(wrong, fmt.Sprintf("%s lacks %v", path, value))
+			} else if !mappings {
+				wrong = append(wrong, missing(value, there[i], fmt.Sprint(path, "/", i))...)
 			}
-		}
-		report(path + " fits none of its forms")
-		return
-	}
-	if len(s.Enum) > 0 && !slices.Contains(s.Enum, v) {
-		report(fmt.Sprintf("%s is %v, not one of %v", path, v, s.Enum))
-	}
-	mayBe := func(kinds ...string) bool {
-		for _, k := range asList(s.Type) {
-			if slices.Contains(kinds, asString(k)) {
-				return true
-			}
-		}
-		return s.Type == nil
-	}
-	switch v := v.(type) {
-	case object:
-		if !mayBe("object") {
-			report(fmt.Sprintf("%s is an object, not %v", path, s.Type))
-			return
-		}
-		for _, name := range s.Required {
-			if _, ok := v[name]; !ok {
-				report(path + " lacks " + name)
-			}
-		}
-		for name, value := range v {
-			next := s.Properties[name]
-			for pattern, other := range s.PatternProperties {
-				if next == nil && regexp.MustCompile(pattern).MatchString(name) {
-					next = other
-				}
-			}
-			if next == nil && s.AdditionalProperties == false {
-				report(path + " has no " + name)
-			}
-			next.fits(value, path+"/"+name, report)
-		}
-	case []any:
-		if !mayBe("array") {
-			report(fmt.Sprintf("%s is a list, not %v", path, s.Type))
-			return
-		}
-		for i, item := range v {
-			s.Items.fits(item, path+"/"+strconv.Itoa(i), report)
 		}
 	default:
-		if !mayBe("string", "number", "boolean", "integer") {
-			report(fmt.Sprintf("%s is %v, not %v", path, v, s.Type))
+		if want != got {
+			wrong = append(wrong, fmt.Sprintf("%s is %v, not %v", path, got, want))
+		}
+	}
+	return wrong
+}
+
+// leaves visits every scalar below v with what replaces it.
+func leaves(v any, visit func(set func(any), value any)) {
+	one := func(value any, set func(any)) {
+		switch value.(type) {
+		case object, []any:
+			leaves(value, visit)
+		default:
+			visit(set, value)
+		}
+	}
+	switch v := v.(type) {
+	case object:
+		for key, value := range v {
+			one(value, func(other any) { v[key] = other })
+		}
+	case []any:
+		for i, value := range v {
+			one(value, func(other any) { v[i] = other })
+		}
+	}
+}
+
+// readWorkflow reports what is wrong with a workflow: an action not pinned by its commit, more rights than it needs, an
+// expression inside a script, where whoever names a branch could write commands.
+func readWorkflow(t *testing.T, text string, report func(string, ...any)) {
+	tree := parseYAML(t, text)
+	if fmt.Sprint(tree["permissions"]) != "map[contents:read]" {
+		report("permissions of all jobs: %v", tree["permissions"])
+	}
+	walk(tree["jobs"], func(o object) {
+		if rights, ok := o["permissions"]; ok && (fmt.Sprint(rights) != "map[contents:read id-token:write]" || !strings.Contains(fmt.Sprint(o["steps"]), "role-to-assume")) {
+			report("permissions: %v", rights)
+		}
+		script, _ := o["run"].(string)
+		if strings.Contains(script, "${{") && script != "${{ matrix.prepare }}" {
+			report("an expression in a script: %s", script)
+		}
+		uses, _ := o["uses"].(string)
+		switch action, _, _ := strings.Cut(uses, "@"); {
+		case action == "actions/checkout" && at(o, "with/persist-credentials") != false:
+			report("the checkout leaves its token")
+		case action == "docker/build-push-action" && fmt.Sprintf("%v %v %v", at(o, "with/platforms"), at(o, "with/provenance"), at(o, "with/sbom")) != "linux/amd64,linux/arm64 mode=max true":
+			report("an image for one processor, without provenance, or without its bill of materials: %v", o["with"])
+		}
+	})
+	pinned := regexp.MustCompile(`^([\w-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\./[\w./-]+)$`)
+	for _, m := range regexp.MustCompile(`(?m)^\s*-? *uses: +(.*)$`).FindAllStringSubmatch(text, -1) {
+		if !pinned.MatchString(m[1]) {
+			report("not pinned by its commit: %s", m[1])
+		}
+	}
+}
+
+func TestWorkflows(t *testing.T) {
+	names, _ := filepath.Glob("../.github/workflows/*.yml")
+	texts := map[string]string{}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[filepath.Base(name)] = string(text)
+		readWorkflow(t, string(text), func(format string, args ...any) { t.Errorf("%s: %s", name, fmt.Sprintf(format, args...)) })
+	}
+	publish := texts["publish.yml"]
+	for old, new := range map[string]string{
+		"actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1": "actions/checkout@v7",
+		"permissions:\n  contents: read":                            "permissions: write-all",
+		"id-token: write":                                           "packages: write",
+		"persist-credentials: false":                                "persist-credentials: true",
+		"provenance: mode=max":                                      "provenance: false",
+		"deploy IMAGE=$IMAGE":                                       "deploy IMAGE=${{ github.ref_name }}",
+		"uses: ./.github/workflows/test.yml":                        "uses: somebody/else/.github/workflows/test.yml@main",
+	} {
+		found := 0
+		readWorkflow(t, strings.Replace(publish, old, new, 1), func(string, ...any) { found++ })
+		if found == 0 || !strings.Contains(publish, old) {
+			t.Errorf("%s instead of %s is not found", new, old)
+		}
+	}
+}
+
+// TestFunctionBuild: what sam build calls builds as for a release, for the processor asked for.
+func TestFunctionBuild(t *testing.T) {
+	if _, err := exec.LookPath("make"); err != nil {
+		t.Skipf("NOT TESTED: %v", err)
+	}
+	out, err := exec.Command("make", "-C", "..", "--dry-run", "build-Function", "ARCH=amd64", "ARTIFACTS_DIR=/out").CombinedOutput()
+	for _, part := range []string{"GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "-tags lambda.norpc", "-s -w", `-o "/out/bootstrap"`} {
+		if err != nil || !strings.Contains(string(out), part) {
+			t.Errorf("no %s in %s (%v)", part, out, err)
 		}
 	}
 }

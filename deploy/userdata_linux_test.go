@@ -172,15 +172,11 @@ type instance struct {
 // boot runs the user data that the launch template carries, with the stack's settings as header changes them.
 func boot(t *testing.T, scenario string, header func(string) string) instance {
 	t.Helper()
-	all, err := parse(readFiles(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := asList(at(all["app"].section("Resources"), "LaunchTemplate/Properties/LaunchTemplateData/UserData/Fn::Base64/Fn::Join/1"))
+	given, _, script := userData(parse(t, read(t)))
 	settings := strings.NewReplacer("${AWS::Region}", "eu-west-3", "${Image}", "registry.example/library@sha256:"+strings.Repeat("ab", 32),
 		"${Host}", "db.example.eu-west-3.rds.amazonaws.com", "${Port}", "3306", "${Name}", "library", "${Secret}", "arn:aws:secretsmanager:eu-west-3:123456789012:secret:app",
 		"${Pool}", "6", "${Proxies}", "10.20.0.0/24,10.20.1.0/24", "${LogGroup}", "library-logs", "${Settings}", "LOAN_DAYS=21 TZ_NAME=Europe/Paris",
-		"${AWS::StackName}", "library-app").Replace(asString(at(parts[0], "Fn::Sub/0")))
+		"${AWS::StackName}", "library-app").Replace(given)
 
 	root := t.TempDir()
 	program, err := os.Executable()
@@ -192,7 +188,7 @@ func boot(t *testing.T, scenario string, header func(string) string) instance {
 		t.Fatal(err)
 	}
 	for file, text := range map[string]string{
-		"user-data": header(settings) + asString(parts[1]), "stand-ins/program": string(binary),
+		"user-data": header(settings) + script, "stand-ins/program": string(binary),
 		"var/lib/cloud/data/instance-id": "i-0123456789abcdef0\n", "etc/systemd/system/.keep": "", "tmp/.keep": "", "scenario-" + scenario: "",
 	} {
 		path := filepath.Join(root, file)
