@@ -374,7 +374,7 @@ func checkTimeouts(d deployment, report func(string, ...any)) {
 	constant := func(name string) float64 {
 		return seconds(program, `\b`+name+`\s*= (\d+) \* time\.(Second|Millisecond)`)
 	}
-	statement, request, keepAlive := constant("ioTimeout"), constant("requestTimeout"), constant("idleTimeout")
+	statement, request, keepAlive := constant("StatementTimeout"), constant("requestTimeout"), constant("idleTimeout")
 	stop := 3 + constant("shutdownBound") // behind the default DRAIN_DELAY
 	unit := seconds(d.text["user data"], `--stop-timeout (\d+)`)
 	for _, step := range []struct {
