@@ -19,7 +19,7 @@ test: ## Run all the tests this machine can, with the race detector and in rando
 	go test -race -shuffle=on ./...
 
 CHAOS_FOR   ?= 3m
-chaos: ## Fail everything in turn, under load, for CHAOS_FOR (3m), and check what is left (needs MySQL or MariaDB, haproxy; root to drop packets)
+chaos: ## Break everything in turn, under load, for CHAOS_FOR (3m), and check what is left (needs MySQL or MariaDB, haproxy; root to drop packets)
 	CHAOS_FOR=$(CHAOS_FOR) REQUIRE_MYSQL=1 REQUIRE_HAPROXY=1 go test -count=1 -timeout 60m -v ./chaos
 
 bench: ## Run the benchmarks

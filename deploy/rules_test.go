@@ -45,7 +45,7 @@ var faults = []struct{ rule, file, old, new, finds string }{
 	{"rights", "data", "          - {Effect: Allow, Principal: {Service: rds.amazonaws.com}", `          - {Effect: Allow, Principal: "*"`, "everybody"},
 	{"rights", "app", "# Below: deploy", "# Database.MasterUserSecret.SecretArn\n              # Below: deploy", "master's password"},
 
-	{"connections", "app", `Intel: t3.micro, Pool: "6"`, `Intel: t3.micro, Pool: "10"`, "of 80 connections"},
+	{"connections", "app", `Intel: t3.micro, Pool: "5"`, `Intel: t3.micro, Pool: "6"`, "of 80 connections"},
 	{"connections", "data", "MaxConnections: 600, ConnectionsAlarm: 480", "MaxConnections: 600, ConnectionsAlarm: 600", "the alarm"},
 	{"connections", "lambda", `    Default: "10"`, `    Default: "100"`, "100 functions"},
 	{"alarms", "data", "      AlarmActions: [!Ref Alerts]\n", "", "tells nobody"},
@@ -240,8 +240,9 @@ func number(tree any, path string) int {
 	return n
 }
 
-// checkConnections: twice the group's maximum (a refresh doubles it), each with its pool, the proxy's share and ten more fit
-// into max_connections, in both sizes, and the alarm comes before; and a connection for each function fits into that share.
+// checkConnections: twice the group's maximum (a refresh doubles it), each with its pool and one for /readyz, the proxy's share
+// and ten more fit into max_connections, in both sizes, and the alarm comes before; a connection for each function fits into
+// that share.
 func checkConnections(d deployment, report func(string, ...any)) {
 	most := number(d.tree["app"], "Parameters/MaxInstances/Default")
 	functions := number(d.tree["lambda"], "Parameters/ReservedConcurrency/Default")
@@ -250,7 +251,7 @@ func checkConnections(d deployment, report func(string, ...any)) {
 		pool := number(d.tree["app"], "Mappings/Size/"+production+"/Pool")
 		limit := number(d.tree["data"], "Mappings/Size/"+production+"/MaxConnections")
 		alarm := number(d.tree["data"], "Mappings/Size/"+production+"/ConnectionsAlarm")
-		if need := 2*most*pool + limit*percent/100 + 10; pool < 1 || need > limit {
+		if need := 2*most*(pool+1) + limit*percent/100 + 10; pool < 1 || need > limit {
 			report("Production %s: %d of %d connections", production, need, limit)
 		}
 		if alarm >= limit || alarm < limit/2 {

@@ -12,7 +12,7 @@ DB_HOST=${DB_HOST:-YOURS.us-east-1.rds.amazonaws.com}
 DB_PORT=${DB_PORT:-3306}
 DB_NAME=${DB_NAME:-library}
 DB_SECRET_ARN=${DB_SECRET_ARN:-arn:aws:secretsmanager:us-east-1:ACCOUNT:secret:NAME} # of the app's user, not of the master
-DB_MAX_OPEN_CONNS=${DB_MAX_OPEN_CONNS:-6}
+DB_MAX_OPEN_CONNS=${DB_MAX_OPEN_CONNS:-5}
 TRUSTED_PROXIES=${TRUSTED_PROXIES:-10.20.0.0/24,10.20.1.0/24} # the balancer's subnets
 LOG_GROUP=${LOG_GROUP:-library}                                # of CloudWatch; it must exist
 SETTINGS=${SETTINGS:-}                                         # more of the app's, such as "LOAN_DAYS=21 TZ_NAME=Europe/Paris"
