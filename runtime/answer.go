@@ -23,7 +23,7 @@ func (e *event) answer(written []byte) (any, error) {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	b := bytes.NewBuffer(make([]byte, 0, len(written)+bytes.MinRead))
-	if _, err := b.ReadFrom(r.Body); err != nil { // nothing for HEAD, 204 and 304 (defect 12)
+	if _, err := b.ReadFrom(r.Body); err != nil { // nothing for HEAD, 204 and 304
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	body := b.Bytes()
@@ -43,7 +43,7 @@ func (e *event) answer(written []byte) (any, error) {
 		encodeBinary(r.Header, body, &a.Body, &a.IsBase64Encoded)
 		a.StatusDescription = strconv.Itoa(a.StatusCode) + " " + a.StatusDescription
 		if e.door == albSingle {
-			// Defect 9: core answers in the multi-value form only, of which the balancer takes nothing here.
+			// core answers in the multi-value form only, of which the balancer takes nothing here.
 			a.Headers, a.MultiValueHeaders = singleValues(a.MultiValueHeaders), nil
 		}
 		return a, err
@@ -56,7 +56,8 @@ func (e *event) answer(written []byte) (any, error) {
 	}
 }
 
-// tidy makes the headers speak of this answer rather than of the connection it was written to (defect 12).
+// tidy makes the headers speak of this answer rather than of the connection it was written to: no hop-by-hop headers, and
+// the length of what was gathered.
 func tidy(r *http.Response, length int) {
 	for _, named := range r.Header.Values(fiber.HeaderConnection) {
 		for name := range strings.SplitSeq(named, ",") {
@@ -85,7 +86,7 @@ func fill(w http.ResponseWriter, r *http.Response, body []byte) {
 	}
 }
 
-// encodeBinary carries a body as base64 where its type or its encoding says that it is no text (defect 17): core
+// encodeBinary carries a body as base64 where its type or its encoding says that it is no text: core
 // decides by the bytes of each one, so that one route would answer now in one way and now in the other. Text that is
 // not UTF-8 remains base64, for JSON cannot carry it.
 func encodeBinary(h http.Header, body []byte, text *string, isBase64 *bool) {

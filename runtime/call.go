@@ -12,7 +12,7 @@ import (
 )
 
 // call is one invocation as a connection in memory: fasthttp reads the request from it and writes the answer to it.
-// It is a whole net.Conn, since apps ask for it: huma sets a read deadline for each body (defect 4).
+// It is a whole net.Conn, since apps ask for it: huma sets a read deadline for each body.
 type call struct {
 	in      bytes.Buffer
 	out     bytes.Buffer

@@ -6,7 +6,7 @@ import (
 )
 
 // invocation is the context of one call on Lambda: what c.UserContext() gives. It ends at Lambda's deadline less a
-// margin, and carries Lambda's own values, lambdacontext among them (defect 3).
+// margin, and carries Lambda's own values, lambdacontext among them. On a port it has the prefix only.
 type invocation struct {
 	context.Context
 	event  json.RawMessage
@@ -28,7 +28,8 @@ func invocationOf(ctx context.Context) *invocation {
 }
 
 // BasePath returns what was cut off the front of the request's path, such as "/v1" or a stage's "/prod": the prefix of
-// each link that the client is to follow. It is "" where nothing was cut, and on a port. ctx is c.UserContext().
+// each link that the client is to follow. On Lambda it is "" where nothing was cut; on a port it is Config.BasePath, for a
+// proxy may have cut it already. ctx is c.UserContext().
 func BasePath(ctx context.Context) string {
 	if i := invocationOf(ctx); i != nil {
 		return i.prefix

@@ -80,7 +80,12 @@ func lambdaDoors(t *testing.T, make func() *fiber.App, c runtime.Config) map[str
 // portDoor serves an app on a real socket until the test ends.
 func portDoor(t *testing.T, app *fiber.App) door {
 	t.Helper()
-	address := serve(t, app, runtime.Config{}, nil)
+	return portOf(t, app, runtime.Config{})
+}
+
+func portOf(t *testing.T, app *fiber.App, c runtime.Config) door {
+	t.Helper()
+	address := serve(t, app, c, nil)
 	return func(t *testing.T, r request) answer {
 		t.Helper()
 		c, err := net.Dial("tcp", address)

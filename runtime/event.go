@@ -78,7 +78,7 @@ type event struct {
 }
 
 // decode reads an event and tells which door it came through. It returns an error that names what came where that is no
-// HTTP request (defect 10): served as "GET /", a queue's message would count as handled.
+// HTTP request: served as "GET /", a queue's message would count as handled.
 func decode(payload []byte) (*event, error) {
 	e := new(event)
 	if err := json.Unmarshal(payload, e); err != nil {
@@ -171,7 +171,7 @@ func (e *event) address(basePath string) (prefix, path string) {
 	return "", path
 }
 
-// cut takes prefix off path at a segment's end only: "/prod" is no prefix of "/products/1" (defect 11).
+// cut takes prefix off path at a segment's end only: "/prod" is no prefix of "/products/1".
 func cut(path, prefix string) (rest string, ok bool) {
 	if prefix == "" {
 		return path, false

@@ -14,22 +14,28 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// wrap puts around app.Server().Handler what each request needs behind either door.
-// It stands outside whatever the app put there itself, so that a panic in that is caught as well.
-func wrap(app *fiber.App, log *slog.Logger, stopping *atomic.Bool) {
+// wrap puts around app.Server().Handler what each request needs behind either door. basePath is cut off the paths of a
+// port; those of Lambda come without. It stands outside whatever the app put there itself, so that a panic in that is
+// caught as well.
+func wrap(app *fiber.App, log *slog.Logger, basePath string, stopping *atomic.Bool) {
 	app.Handler() // builds the routes, which only Listener does otherwise
 	server := app.Server()
 	next := server.Handler
 	server.Handler = func(fctx *fasthttp.RequestCtx) {
 		defer survive(app, fctx, log)
-		// Defect 6: these carry the gateway's context, the authorizer's claims included, to whoever reads them by
-		// core's accessors. On a port nothing sets them, so there they can be nothing but forged.
+		// core's accessors read the gateway's context from these headers, the authorizer's claims included, and nobody
+		// but a client can have set them: what they carry is forged.
 		for _, name := range contextHeaders {
 			fctx.Request.Header.Del(name)
 		}
-		if err := enter(app, fctx); err != nil {
+		if err := enter(app, fctx, basePath); err != nil {
 			refuse(app, fctx, err)
 			return
+		}
+		if basePath != "" {
+			if rest, ok := cut(string(fctx.URI().PathOriginal()), basePath); ok {
+				fctx.URI().SetPath(rest)
+			}
 		}
 		next(fctx)
 		if stopping.Load() {
@@ -39,7 +45,7 @@ func wrap(app *fiber.App, log *slog.Logger, stopping *atomic.Bool) {
 	unreadable := server.ErrorHandler
 	server.ErrorHandler = func(fctx *fasthttp.RequestCtx, err error) {
 		defer survive(app, fctx, log)
-		_ = enter(app, fctx) // it is refused as it is
+		_ = enter(app, fctx, basePath) // it is refused as it is
 		unreadable(fctx, err)
 	}
 }
@@ -52,14 +58,19 @@ func survive(app *fiber.App, fctx *fasthttp.RequestCtx, log *slog.Logger) {
 	}
 }
 
-// enter gives a request that came by Lambda its context, and returns why it is to be refused.
-func enter(app *fiber.App, fctx *fasthttp.RequestCtx) error {
-	c, ok := fctx.Conn().(interface{ invoked() *call })
-	if !ok {
+// enter gives a request the context of its invocation, and returns why one that came by Lambda is to be refused. On a
+// port the context only knows the public prefix.
+func enter(app *fiber.App, fctx *fasthttp.RequestCtx, basePath string) error {
+	c, onLambda := fctx.Conn().(interface{ invoked() *call })
+	if !onLambda && basePath == "" {
 		return nil
 	}
 	f := app.AcquireCtx(fctx)
 	defer app.ReleaseCtx(f)
+	if !onLambda {
+		f.SetUserContext(&invocation{Context: f.UserContext(), prefix: basePath})
+		return nil
+	}
 	f.SetUserContext(c.invoked().context)
 	return c.invoked().refusal
 }

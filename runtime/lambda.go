@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -59,40 +58,13 @@ type gateway struct {
 	app      *fiber.App
 	log      *slog.Logger
 	basePath string
-	trusted  func(netip.Addr) bool
 	serving  sync.RWMutex // read-locked by each call, locked by the stop: a WaitGroup may not grow while it is waited for
 }
 
 func newGateway(app *fiber.App, c Config) *gateway {
-	wrap(app, c.Logger, new(atomic.Bool))
+	wrap(app, c.Logger, "", new(atomic.Bool))
 	app.Server().MaxConnsPerIP = 0 // each call is a connection, and the gateway is who limits those
-	g := &gateway{app: app, log: c.Logger, trusted: trustedProxies(app)}
-	if base := strings.Trim(c.BasePath, "/ "); base != "" {
-		g.basePath = "/" + base
-	}
-	return g
-}
-
-// trustedProxies tells the proxies that the app's own fiber.Config trusts.
-func trustedProxies(app *fiber.App) func(netip.Addr) bool {
-	var networks []netip.Prefix
-	if app.Config().EnableTrustedProxyCheck {
-		for _, proxy := range app.Config().TrustedProxies {
-			if network, err := netip.ParsePrefix(proxy); err == nil {
-				networks = append(networks, network)
-			} else if ip, err := netip.ParseAddr(proxy); err == nil {
-				networks = append(networks, netip.PrefixFrom(ip, ip.BitLen()))
-			}
-		}
-	}
-	return func(ip netip.Addr) bool {
-		for _, network := range networks {
-			if network.Contains(ip) {
-				return true
-			}
-		}
-		return false
-	}
+	return &gateway{app: app, log: c.Logger, basePath: c.basePath()}
 }
 
 // Invoke answers one event of any door. It returns an error for an event that is no HTTP request, which Lambda reports
@@ -120,8 +92,8 @@ func (g *gateway) Invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	return encoded, err
 }
 
-// tooLarge stands in for an answer that Lambda would refuse, so that the client would get a 5xx which nothing explains
-// (defect 14). Sizes are in bytes; beyond keepAnswer both are of what the server wrote.
+// tooLarge stands in for an answer that Lambda would refuse, so that the client would get a 5xx which nothing explains.
+// Sizes are in bytes; beyond keepAnswer both are of what the server wrote.
 func (g *gateway) tooLarge(i *invocation, e *event, size, encoded int) (any, error) {
 	g.log.ErrorContext(i, "answer too large for lambda", "path", e.Path, "bytes", size, "encoded_bytes", encoded, "limit", e.maxAnswer(), "request_id", requestID(i))
 	return g.refuse(i, e, errTooLarge)
@@ -195,13 +167,13 @@ func (g *gateway) newCall(i *invocation, e *event) (*call, error) {
 	var path string
 	i.prefix, path = e.address(g.basePath)
 	c.context = i
-	c.client = e.client(g.trusted)
+	c.client = e.client()
 	return c, e.writeRequest(&c.in, path, requestID(i.Context))
 }
 
-// serveConn has the server of the port serve one call (defects 12, 13). It returns an error where nothing was answered:
-// what else the server has to say stands in the answer. A hook of the server's that panics must not end the process,
-// for the next call would be a cold start (defect 16).
+// serveConn has the server of the port serve one call, with its limits and its rules for HEAD, 204 and 304. It returns
+// an error where nothing was answered: what else the server has to say stands in the answer. A hook of the server's that
+// panics must not end the process, for the next call would be a cold start.
 func (g *gateway) serveConn(c *call, e *event) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

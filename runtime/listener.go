@@ -41,12 +41,17 @@ func listen(ctx context.Context, address string) (*listener, error) {
 	return &listener{TCPListener: ln.(*net.TCPListener)}, nil
 }
 
-// stop makes Accept return what is ready, and io.EOF after it.
+// stop lets no new connection in, and makes Accept return what is ready and io.EOF after it.
 //
 // Closing the listener at once would reset each connection that is ready and not yet accepted, with the request that it
 // already carries. So first no new one is let in, and those that come through the handshake meanwhile are accepted.
 func (l *listener) stop() {
 	l.refuseNew()
+	l.acceptLast()
+}
+
+// acceptLast makes Accept return what is ready, and io.EOF after it.
+func (l *listener) acceptLast() {
 	bound := time.Now().Add(lastCallBound)
 	l.stopAt.Store(&bound)
 	l.SetDeadline(time.Now()) // wakes Accept

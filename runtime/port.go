@@ -38,8 +38,9 @@ func runPort(ctx context.Context, app *fiber.App, c Config, kill <-chan struct{}
 	defer ln.Close()
 
 	var stopping atomic.Bool
-	wrap(app, c.Logger, &stopping)
+	wrap(app, c.Logger, c.basePath(), &stopping)
 	setTimeouts(app.Server())
+	refuseBeforeContinue(app.Server())
 	lingerAfterRefusal(app.Server())
 
 	served := make(chan error, 1)
@@ -85,6 +86,21 @@ func setTimeouts(s *fasthttp.Server) {
 		}
 	}
 	s.CloseOnShutdown = true // what is still in flight at the Shutdown itself says "Connection: close" too
+}
+
+// refuseBeforeContinue has a client that asks whether to send its body told 413 at once, and not first to go on: the
+// server then refuses the announced length as it does where nobody asks.
+func refuseBeforeContinue(s *fasthttp.Server) {
+	next := s.HeaderReceived
+	s.HeaderReceived = func(h *fasthttp.RequestHeader) (c fasthttp.RequestConfig) {
+		if h.ContentLength() > s.MaxRequestBodySize {
+			h.Del(fiber.HeaderExpect)
+		}
+		if next != nil {
+			c = next(h)
+		}
+		return c
+	}
 }
 
 // lingerAfterRefusal lets a client read why its request was refused while it is still sending it: the server answers

@@ -275,3 +275,61 @@ func TestRefusedUpload(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// TestRefusedBeforeContinue: a client that asks before it sends is told 413 at once, and one whose body fits to go on.
+func TestRefusedBeforeContinue(t *testing.T) {
+	app := fiber.New(fiber.Config{DisableStartupMessage: true, BodyLimit: 1000})
+	app.Post("/", func(c *fiber.Ctx) error { return c.Send(c.Body()) })
+	address := serve(t, app, runtime.Config{}, nil)
+	for length, want := range map[int]string{1000: "HTTP/1.1 100 Continue\r\n", 1001: "HTTP/1.1 413 Request Entity Too Large\r\n", 12 << 20: "HTTP/1.1 413 Request Entity Too Large\r\n"} {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", length)
+		r := bufio.NewReader(c)
+		if got, err := r.ReadString('\n'); got != want {
+			t.Errorf("%d bytes: got %q, %v, want %q", length, got, err, want)
+			continue
+		}
+		if length > 1000 {
+			continue
+		}
+		r.ReadString('\n')
+		io.WriteString(c, strings.Repeat("x", length))
+		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != 200 || resp.ContentLength != int64(length) {
+			t.Errorf("got %v, %v, want what was sent", resp, err)
+		}
+	}
+}
+
+// TestBasePathOnAPort: behind a proxy that publishes the app under a path, whether or not it cuts that off, the app routes
+// what is behind it and knows the prefix of its links.
+func TestBasePathOnAPort(t *testing.T) {
+	app := fiber.New(fiber.Config{DisableStartupMessage: true, BodyLimit: 10, ErrorHandler: func(c *fiber.Ctx, err error) error {
+		c.Location(runtime.BasePath(c.UserContext()) + "/problems")
+		return c.SendStatus(err.(*fiber.Error).Code)
+	}})
+	app.All("/books/*", func(c *fiber.Ctx) error {
+		c.Location(runtime.BasePath(c.UserContext()) + "/next")
+		return c.SendString(c.Path() + " " + c.Query("q"))
+	})
+	port := portOf(t, app, runtime.Config{BasePath: "v1/"})
+	for target, want := range map[string]string{
+		"/v1/books/1?q=2":    "200 /books/1 2 /v1/next",
+		"/books/1?q=2":       "200 /books/1 2 /v1/next",
+		"/v1/v1/books/1":     "404 Not Found /v1/problems",
+		"/v1beta/books/1":    "404 Not Found /v1/problems",
+		"/v1":                "404 Not Found /v1/problems",
+		"/v1/books/%2e?q=%2": "200 /books/%2e %2 /v1/next",
+	} {
+		a := port(t, request{"GET", target, [][2]string{{"Host", "a"}}, ""})
+		if got := fmt.Sprint(a.status, " ", a.body, " ", a.headers.Get("Location")); got != want {
+			t.Errorf("%s: got %q, want %q", target, got, want)
+		}
+	}
+	if a := port(t, request{"POST", "/v1/books/1", [][2]string{{"Host", "a"}}, "more than ten bytes"}); a.status != 413 || a.headers.Get("Location") != "/v1/problems" {
+		t.Errorf("a body too large: got %v, want 413 and the prefix", a)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,6 +48,14 @@ func childApp() *fiber.App {
 	app.Get("/hang", func(c *fiber.Ctx) error {
 		fmt.Println("hanging")
 		select {}
+	})
+	app.Get("/wait", func(c *fiber.Ctx) error {
+		heard := make(chan os.Signal, 1)
+		signal.Notify(heard, syscall.SIGUSR1)
+		fmt.Println("waiting")
+		<-heard
+		time.Sleep(100 * time.Millisecond) // the other signals have their own way to whom they reach
+		return c.SendString("gone on")
 	})
 	app.Get("/large", func(c *fiber.Ctx) error { return c.Send(make([]byte, 7_000_000)) })
 	app.All("/*", echo)
@@ -115,6 +124,31 @@ func TestSignals(t *testing.T) {
 			}
 		})
 	}
+	t.Run("two_within_a_second_are_one", func(t *testing.T) {
+		c := start(t, "AWS_LAMBDA_RUNTIME_API=")
+		address := c.line(t, "listening ")
+		answered := make(chan error, 1)
+		go func() {
+			r, err := http.Get("http://" + address + "/wait") // until the process hears "go on"
+			if err == nil {
+				r.Body.Close()
+			}
+			answered <- err
+		}()
+		c.line(t, "waiting")
+		c.Process.Signal(syscall.SIGTERM)
+		c.line(t, "draining")
+		c.Process.Signal(syscall.SIGTERM)
+		c.Process.Signal(syscall.SIGINT)
+		c.Process.Signal(syscall.SIGUSR1) // it comes after those: the kernel delivers what is pending before it is handled
+		if err := <-answered; err != nil {
+			t.Errorf("what was in flight: got %v, want an answer", err)
+		}
+		c.line(t, "closed")
+		if err := c.Wait(); err != nil {
+			t.Errorf("got %v, want exit status 0", err)
+		}
+	})
 	t.Run("twice", func(t *testing.T) {
 		c := start(t, "AWS_LAMBDA_RUNTIME_API=")
 		address := c.line(t, "listening ")
@@ -122,10 +156,21 @@ func TestSignals(t *testing.T) {
 		c.line(t, "hanging")
 		c.Process.Signal(syscall.SIGTERM)
 		c.line(t, "draining")
-		c.Process.Signal(syscall.SIGTERM)
-		c.line(t, "error: "+runtime.ErrStoppedTwice.Error())
-		if err := c.Wait(); c.ProcessState.ExitCode() != 1 {
-			t.Errorf("got %v, want exit status 1", err)
+		ended := make(chan error, 1)
+		go func() {
+			c.line(t, "error: "+runtime.ErrStoppedTwice.Error())
+			ended <- c.Wait()
+		}()
+		for began, again := time.Now(), time.NewTicker(50*time.Millisecond); ; {
+			select {
+			case err := <-ended:
+				if took := time.Since(began); c.ProcessState.ExitCode() != 1 || took < 900*time.Millisecond {
+					t.Errorf("got %v after %s, want exit status 1 after a second", err, took)
+				}
+				return
+			case <-again.C:
+				c.Process.Signal(syscall.SIGTERM)
+			}
 		}
 	})
 }

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"maps"
 	"net"
@@ -20,7 +21,7 @@ var errNotBase64 = fiber.NewError(fiber.StatusBadRequest, "The body is not base6
 
 // writeRequest writes the HTTP request that e stands for, as it would stand on a connection, with path for its path and
 // requestID for its X-Request-ID where the client sent none. It returns errNotBase64, having written the request
-// without a body, for a body that cannot be decoded (defect 15).
+// without a body, for a body that cannot be decoded.
 func (e *event) writeRequest(b *bytes.Buffer, path, requestID string) (err error) {
 	query := e.RawQueryString
 	headers := e.MultiValueHeaders
@@ -54,8 +55,8 @@ func (e *event) writeRequest(b *bytes.Buffer, path, requestID string) (err error
 			}
 		}
 	} else {
-		// Defect 7: values stand as they came. Where a gateway joined several into one, no reader can tell them from
-		// one value with commas, such as a date, and HTTP gives both one meaning (RFC 9110, 5.2).
+		// Values stand as they came. Where a gateway joined several into one, no reader can tell them from one value with
+		// commas, such as a date, and HTTP gives both one meaning (RFC 9110, 5.2).
 		for name, value := range e.Headers {
 			w.header(name, value)
 		}
@@ -63,8 +64,8 @@ func (e *event) writeRequest(b *bytes.Buffer, path, requestID string) (err error
 	if len(e.Cookies) > 0 {
 		w.write(fiber.HeaderCookie, strings.Join(e.Cookies, "; "))
 	}
-	if !w.host && e.RequestContext.DomainName != "" {
-		w.write(fiber.HeaderHost, e.RequestContext.DomainName)
+	if !w.host { // HTTP/1.1 wants one, and a balancer's own health check has none
+		w.write(fiber.HeaderHost, cmp.Or(e.RequestContext.DomainName, "localhost"))
 	}
 	if !w.requestID && requestID != "" {
 		w.write(fiber.HeaderXRequestID, requestID)
@@ -88,9 +89,9 @@ func (e *event) writeRequest(b *bytes.Buffer, path, requestID string) (err error
 	return err
 }
 
-// restRequest has core read a REST event: its headers in either form and its query, whose values come decoded.
-// Defects 5, 8, 11, 13 and 15 are stepped round: core gets neither the path nor the body. Nor does it keep the order of
-// the keys, which is a new one each time.
+// restRequest has core read a REST event: its headers in either form and its query, whose values come decoded. core gets
+// neither the path, which it would take for an address with a host or fail to decode, nor the body, of which it enforces
+// no limit. Nor does it keep the order of the keys, which is a new one each time.
 func (e *event) restRequest() (query string, headers map[string][]string, err error) {
 	var reader core.RequestAccessor
 	r, err := reader.EventToRequest(events.APIGatewayProxyRequest{
@@ -114,7 +115,7 @@ func (e *event) restRequest() (query string, headers map[string][]string, err er
 }
 
 // albQuery joins the query of an ALB event. Its keys and values come as they were sent, to be decoded by the app and by
-// nobody else (defect 9).
+// nobody else.
 func (e *event) albQuery() string {
 	var b bytes.Buffer
 	add := func(key, value string) {
@@ -214,8 +215,8 @@ const (
 	neverInQuery = "#"
 )
 
-// writePath writes a path for the request line: as it came, or encoded again where the gateway decoded it (defect 8).
-// "//x" stays "//x": nothing takes it apart as an address with a host (defect 5).
+// writePath writes a path for the request line: as it came, or encoded again where the gateway decoded it, so that no "?"
+// in it begins a query. "//x" stays "//x": nothing takes it apart as an address with a host.
 func writePath(b *bytes.Buffer, path string, decoded bool) {
 	if !decoded {
 		writeEscaped(b, path, neverInPath)
@@ -250,23 +251,15 @@ func writeByte(b *bytes.Buffer, c byte) {
 	b.Write([]byte{'%', hex[c>>4], hex[c&15]})
 }
 
-// client returns the address of the client: what the gateway saw, or with an ALB the last hop of X-Forwarded-For that
-// trusted does not know. It is 0.0.0.0 where there is none, as in a test from the console; nothing is looked up by name
-// (defects 1, 2 and 9).
-func (e *event) client(trusted func(netip.Addr) bool) *net.TCPAddr {
+// client returns the address that the gateway was called from, which an ALB puts last into X-Forwarded-For. Whether that
+// is a proxy, and whom it speaks for, is the app's to say, as on a port. It is 0.0.0.0 where there is none, as in a test
+// from the console; nothing is looked up by name.
+func (e *event) client() *net.TCPAddr {
 	var from netip.Addr
 	switch e.door {
 	case albSingle, albMulti:
-		hops := strings.Split(e.header("X-Forwarded-For"), ",")
-		for _, hop := range slices.Backward(hops) {
-			ip, ok := parseIP(strings.TrimSpace(hop))
-			if !ok {
-				break
-			}
-			if from = ip; !trusted(ip) {
-				break
-			}
-		}
+		hops := e.header("X-Forwarded-For")
+		from, _ = parseIP(strings.TrimSpace(hops[strings.LastIndexByte(hops, ',')+1:]))
 	case restAPI:
 		from, _ = parseIP(e.RequestContext.Identity.SourceIP)
 	default:

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,13 +20,21 @@ type Config struct {
 	// DrainDelay is how long a stopping instance still serves on a port, so that a balancer can look elsewhere first.
 	// Not used on Lambda, which sends no calls to an instance that it stops.
 	DrainDelay time.Duration
-	// BasePath is a path under which a domain or a balancer publishes the app on Lambda, such as "/v1".
-	// It is cut off each request's path, at a segment's end only. A stage of API Gateway needs no setting.
+	// BasePath is a path under which a domain, a balancer or a proxy publishes the app, such as "/v1". It is cut off each
+	// request's path that has it, at a segment's end only. A stage of API Gateway needs no setting.
 	BasePath string
 	// Logger takes the lines of the runtime itself; nil is slog.Default.
 	Logger *slog.Logger
 	// OnDrain, where not nil, is called once when the stop begins, before DrainDelay.
 	OnDrain func()
+}
+
+// basePath is BasePath with one slash before it and none behind it, or "".
+func (c Config) basePath() string {
+	if base := strings.Trim(c.BasePath, "/ "); base != "" {
+		return "/" + base
+	}
+	return ""
 }
 
 // ErrStoppedTwice is what Run returns when a second SIGTERM or SIGINT ends a stop that had not finished.
@@ -66,18 +75,29 @@ func Run(ctx context.Context, app *fiber.App, c Config) error {
 	return runPort(ctx, app, c, second)
 }
 
-// signals tells the first SIGTERM or SIGINT, which asks for a clean stop, from the second, which asks for the end.
-// A cancelled ctx counts for neither: main may have cancelled it because of that same first signal.
+// sameRequest is how long further signals belong to the first: a process group and the shell or init that heads it each
+// pass one on, and a stop that two of them cut short would lose what is in flight.
+const sameRequest = time.Second
+
+// signals tells the first SIGTERM or SIGINT, which asks for a clean stop, from one that comes sameRequest later or more,
+// which asks for the end. A cancelled ctx counts for neither: main may have cancelled it because of that same first signal.
 func signals() (first, second <-chan struct{}, release func()) {
 	got := make(chan os.Signal, 2)
 	one, two, done := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	signal.Notify(got, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
-		for _, reached := range []chan struct{}{one, two} {
+		var began time.Time
+		for {
 			select {
 			case <-got:
-				close(reached)
 			case <-done:
+				return
+			}
+			if began.IsZero() {
+				began = time.Now()
+				close(one)
+			} else if time.Since(began) >= sameRequest {
+				close(two)
 				return
 			}
 		}

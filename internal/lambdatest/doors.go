@@ -115,6 +115,7 @@ func httpAPI(r Request) map[string]any {
 	path, _, _ := strings.Cut(r.Target, "?")
 	e := functionURL(r)
 	e["routeKey"] = "ANY /{proxy+}"
+	e["requestContext"].(map[string]any)["domainName"] = "library.example"
 	e["rawPath"] = unescaped(path, url.PathUnescape)
 	return e
 }
@@ -135,7 +136,7 @@ func functionURL(r Request) map[string]any {
 	e := map[string]any{
 		"version": "2.0", "rawPath": path, "rawQueryString": query, "headers": headers,
 		"requestContext": map[string]any{
-			"domainName": "library.example", "requestId": "http-1", "stage": "$default",
+			"domainName": "library.lambda-url.eu-west-1.on.aws", "requestId": "http-1", "stage": "$default",
 			"http": map[string]any{"method": r.Method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"},
 		},
 	}
