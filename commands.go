@@ -152,7 +152,8 @@ func healthcheck(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	direct := http.Client{Transport: &http.Transport{}} // never by HTTP_PROXY, which knows another machine by this address
+	answer, err := direct.Do(r)
 	if err != nil {
 		return err
 	}

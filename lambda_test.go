@@ -143,6 +143,12 @@ var story = []struct{ method, target, body string }{
 	{"POST", "/books/2/return/2", ""},
 	{"DELETE", "/users/2", ""},
 	{"GET", "/users/2", ""},
+	{"GET", "/books/%31", ""},
+	{"GET", "/books/?autor=Herbert&_=1", ""},
+	{"PUT", "/users/%31?notify", "\ufeff" + `{"name":"Ada King"}`},
+	{"PUT", "/users/%31?_notify", "\ufeff" + `{"name":"Ada King"}`},
+	{"POST", "/users/", `{"name":"` + strings.Repeat("x", 1<<20) + `"}`},
+	{"GET", "/docs/swagger-ui.css", ""},
 	{"GET", "/nothing%20here", ""},
 	{"BREW", "/books/1", ""},
 	{"GET", "/users/", ""},
@@ -158,7 +164,7 @@ func tell(call func(lambdatest.Request) lambdatest.Answer) (answers []string) {
 			{"Host", "library.example"}, {"X-Request-ID", fmt.Sprint("step-", i)}, {"Origin", "https://page.example"},
 		}}
 		if s.body != "" {
-			r.Headers = append(r.Headers, [2]string{"Content-Type", "application/json"})
+			r.Headers = append(r.Headers, [2]string{"Content-Type", "application/json; charset=utf8"})
 		}
 		a := call(r)
 		a.Headers.Del("Date")
@@ -170,6 +176,9 @@ func tell(call func(lambdatest.Request) lambdatest.Answer) (answers []string) {
 	return answers
 }
 
+// plain asks for no compression, where http.DefaultTransport would, and undo it unseen.
+var plain = &http.Transport{DisableCompression: true}
+
 func (p *process) call(t *testing.T, r lambdatest.Request) lambdatest.Answer {
 	t.Helper()
 	request, err := http.NewRequest(r.Method, p.url+r.Target, strings.NewReader(r.Body))
@@ -180,7 +189,7 @@ func (p *process) call(t *testing.T, r lambdatest.Request) lambdatest.Answer {
 		request.Header.Set(h[0], h[1])
 	}
 	request.Host = request.Header.Get("Host")
-	answer, err := http.DefaultTransport.RoundTrip(request)
+	answer, err := plain.RoundTrip(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,6 +234,17 @@ func TestLambda_lends(t *testing.T) {
 					f.stop(t)
 					f.lines(t)
 				})
+			}
+			for step, status := range map[string]string{"GET /books/%31": "200", "GET /books/?autor=Herbert&_=1": "422", "PUT /users/%31?notify": "422",
+				"PUT /users/%31?_notify": "200", "POST /users/": "413", "GET /docs/swagger-ui.css": "200"} {
+				if !slices.ContainsFunc(want, func(a string) bool { return strings.HasPrefix(a, step+": "+status+"\n") }) {
+					t.Errorf("%s was not answered %s", step, status)
+				}
+			}
+			for _, answer := range want {
+				if !strings.Contains(answer, "Access-Control-Allow-Origin: *") || !strings.Contains(answer, "X-Content-Type-Options: nosniff") || strings.Contains(answer, "Content-Encoding") {
+					t.Errorf("the headers of %.1000s", answer)
+				}
 			}
 			if len(want) != len(story) || !strings.Contains(want[4], " 200\n") || !strings.Contains(effect, "loans 2 0") {
 				t.Errorf("the story was not what it should be:\n%s\n%s", strings.Join(want, "\n"), effect)

@@ -48,7 +48,20 @@ func TestSettings_bad(t *testing.T) {
 		{"TZ_NAME", "Mars/Base", `TZ_NAME: "Mars/Base" is not a time zone`},
 		{"DRAIN_DELAY", "3", `DRAIN_DELAY: "3" is not a duration such as 30s or 3m`},
 		{"DRAIN_DELAY", "-3s", "DRAIN_DELAY: must be from 0s to 10m0s"},
-		{"DB_CONN_MAX_LIFETIME", "100h", "DB_CONN_MAX_LIFETIME: must be from 0s to 24h0m0s"},
+		{"DB_CONN_MAX_LIFETIME", "100h", "DB_CONN_MAX_LIFETIME: must be from 1s to 24h0m0s"},
+		{"DB_CONN_MAX_LIFETIME", "0s", "DB_CONN_MAX_LIFETIME: must be from 1s to 24h0m0s"},
+		{"HOST", "[::1]", `HOST: "[::1]" is not an IP address or a name`},
+		{"HOST", "127.0.0.1:8000", `HOST: "127.0.0.1:8000" is not an IP address or a name`},
+		{"HOST", "*", `HOST: "*" is not an IP address or a name`},
+		{"HOST", "http://localhost", `HOST: "http://localhost" is not an IP address or a name`},
+		{"BASE_PATH", "https://example.org/v1", `BASE_PATH: "https://example.org/v1" is not a path such as /v1`},
+		{"BASE_PATH", "/v 1", `BASE_PATH: "/v 1" is not a path such as /v1`},
+		{"CORS_ORIGINS", " , ", "CORS_ORIGINS: names nothing"},
+		{"TRUSTED_PROXIES", "10.0.0.0/8, proxy", `TRUSTED_PROXIES: "proxy" is not an IP address or a network such as 10.0.0.0/8`},
+		{"LOG_FORMAT", "js\non", "LOG_FORMAT: must not contain control characters"},
+		{"DATABASE_URL", "mysql://u:" + password + "\x01@h/n", "DATABASE_URL: must not contain control characters"},
+		{"DB_PASSWORD", password + "\r", "DB_PASSWORD: begins or ends with a space or a line break; a password that does goes into DB_PASSWORD_FILE"},
+		{"DB_PASSWORD", " " + password, "DB_PASSWORD: begins or ends with a space or a line break"},
 		{"DB_MAX_OPEN_CONNS", "-5", "DB_MAX_OPEN_CONNS: must be from 0 to 10000"},
 		{"MIGRATE", "yes", "MIGRATE: must be auto or off"},
 		{"LOG_LEVEL", "loud", `LOG_LEVEL: "loud" is not a level`},
@@ -88,6 +101,7 @@ func TestSettings_of_MySQL_bad(t *testing.T) {
 		{"DB_TLS", "main_test.go", `DB_TLS: the file "main_test.go" holds no CA certificate`},
 		{"DB_SECRET_ARN", "arn:aws:secretsmanager:eu-west-3:123456789012:secret:x", "DB_USER: cannot be set together with DB_SECRET_ARN"},
 		{"DATABASE_URL", "mysql://u:" + password + "@h/n", "DB_HOST: set either DATABASE_URL or the database in pieces"},
+		{"DB_PORT", "tcp://10.0.0.1:3306", "DB_PORT: is what Kubernetes sets for a service named db; set it to a port, such as 3306"},
 	} {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
 			for name, value := range map[string]string{"DB_HOST": "127.0.0.1", "DB_USER": "u", "DB_NAME": "n", test.name: test.value} {
@@ -111,6 +125,82 @@ func TestSettings_empty_is_unset(t *testing.T) {
 	s, err := readSettings()
 	if err != nil || s.Port != 8000 || s.BorrowLimit != 2 || s.address() != "0.0.0.0:8000" {
 		t.Errorf("got %+v, %v", s, err)
+	}
+}
+
+// TestSettings_space: what editors and shells leave at the ends of a value is no part of it, for every setting of text.
+func TestSettings_space(t *testing.T) {
+	folder := t.TempDir()
+	values := map[string]string{
+		"PORT": "8001", "HOST": "::1", "DATABASE_URL": "sqlite://" + folder + "/library.db", "MIGRATE": "auto", "TZ_NAME": "Europe/Paris", "LOG_FORMAT": "json",
+		"LOG_LEVEL": "warn", "BASE_PATH": "/v1", "METRICS_ADDR": "127.0.0.1:0", "CORS_ORIGINS": "https://a.example , https://b.example,", "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.1 ,::1",
+		"DB_TLS": "", "DRAIN_DELAY": "1s", "BORROW_LIMIT": "3",
+	}
+	read := func(after string) settings {
+		for name, value := range values {
+			t.Setenv(name, after+value+after)
+		}
+		s, err := readSettings()
+		if err != nil {
+			t.Fatalf("%q around each: %v", after, err)
+		}
+		return s
+	}
+	want := fmt.Sprintf("%+v", read(""))
+	for _, after := range []string{" ", "\r", "\r\n", "\t \u00a0"} {
+		if got := fmt.Sprintf("%+v", read(after)); pointers.ReplaceAllString(got, "") != pointers.ReplaceAllString(want, "") {
+			t.Errorf("%q around each:\ngot  %s\nwant %s", after, got, want)
+		}
+	}
+	s := read("")
+	if len(s.CORSOrigins) != 2 || s.CORSOrigins[1] != "https://b.example" || len(s.TrustedProxies) != 3 || s.TrustedProxies[1].String() != "192.0.2.1/32" {
+		t.Errorf("lists: got %q and %v", s.CORSOrigins, s.TrustedProxies)
+	}
+	t.Setenv("DATABASE_URL", values["DATABASE_URL"]+"\r")
+	if status, _, stderr := run("", "migrate", "up"); status != 0 {
+		t.Fatal(stderr)
+	}
+	if files, err := filepath.Glob(folder + "/*"); err != nil || len(files) != 1 || files[0] != folder+"/library.db" {
+		t.Errorf("got files %q, %v", files, err)
+	}
+}
+
+var pointers = regexp.MustCompile(`0x[0-9a-f]+`)
+
+// TestSettings_of_Kubernetes: for a service named db it sets DB_PORT to an address, which is none of ours.
+func TestSettings_of_Kubernetes(t *testing.T) {
+	t.Setenv("DB_PORT", "tcp://10.0.0.1:3306")
+	for _, url := range []string{"", "mysql://u@h/n"} {
+		t.Setenv("DATABASE_URL", url)
+		s, err := readSettings()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.database(dbtest.Quiet).InFile(); err != nil {
+			t.Errorf("DATABASE_URL=%q: %v", url, err)
+		}
+	}
+}
+
+// TestHealthcheck_proxy: the server on this machine is asked by no proxy. Go itself asks localhost and 127.0.0.1 by none.
+func TestHealthcheck_proxy(t *testing.T) {
+	host := ""
+	own, _ := os.Hostname()
+	for _, name := range []string{"ip6-localhost", "ip6-loopback", own} {
+		if found, err := net.LookupHost(name); err == nil && len(found) > 0 && net.ParseIP(found[0]).IsLoopback() && name != "localhost" {
+			host = name
+		}
+	}
+	if host == "" {
+		t.Skip("this machine knows itself as localhost only")
+	}
+	p := start(t, "HOST="+host, "LOG_LEVEL=warn")
+	p.url = strings.Replace(p.url, "127.0.0.1", host, 1)
+	p.await(t, "/livez", 200)
+	check := exec.Command(os.Args[0], "healthcheck")
+	check.Env = append(p.Env, "HTTP_PROXY=http://"+freeAddress(t), "http_proxy=http://"+freeAddress(t))
+	if out, err := check.CombinedOutput(); err != nil {
+		t.Errorf("got %v: %s", err, out)
 	}
 }
 

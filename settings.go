@@ -6,11 +6,14 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kelseyhightower/envconfig"
 	"github.com/mattn/go-isatty"
@@ -53,9 +56,9 @@ type settings struct {
 	TZName      string `envconfig:"TZ_NAME" default:"UTC" desc:"time zone whose calendar the dates are those of"`
 
 	DrainDelay     *time.Duration `envconfig:"DRAIN_DELAY" unset:"3s; 0s on a terminal and on Lambda" desc:"how long a stopping instance still serves"`
-	TrustedProxies []string       `envconfig:"TRUSTED_PROXIES" desc:"addresses and networks, with commas between, whose X-Forwarded-For is believed"`
-	CORSOrigins    []string       `envconfig:"CORS_ORIGINS" default:"*" desc:"origins, with commas between, whose pages may call"`
-	BasePath       string         `envconfig:"BASE_PATH" desc:"on Lambda, the path a custom domain maps to the function, such as /v1"`
+	TrustedProxies networks       `envconfig:"TRUSTED_PROXIES" desc:"addresses and networks, with commas between, whose X-Forwarded-For is believed"`
+	CORSOrigins    list           `envconfig:"CORS_ORIGINS" default:"*" desc:"origins, with commas between, whose pages may call"`
+	BasePath       string         `envconfig:"BASE_PATH" desc:"path under which a domain or a proxy publishes the program, such as /v1; taken off the paths that have it"`
 
 	MetricsAddr string `envconfig:"METRICS_ADDR" desc:"host:port of a listener for /metrics, such as 127.0.0.1:9090; none unless set, and never the public port"`
 
@@ -72,21 +75,81 @@ func (secret) String() string       { return "(secret)" }
 func (secret) GoString() string     { return "(secret)" }
 func (secret) LogValue() slog.Value { return slog.StringValue("(secret)") }
 
+// list is texts with commas between, and space around them.
+type list []string
+
+// Decode is called by envconfig.
+func (l *list) Decode(value string) error {
+	for item := range strings.SplitSeq(value, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			*l = append(*l, item)
+		}
+	}
+	if len(*l) == 0 {
+		return errors.New("names nothing")
+	}
+	return nil
+}
+
+// networks is a list of networks; an address is a network of its own.
+type networks []netip.Prefix
+
+// Decode is called by envconfig.
+func (n *networks) Decode(value string) error {
+	var items list
+	if err := items.Decode(value); err != nil {
+		return err
+	}
+	for _, item := range items {
+		network, err := netip.ParsePrefix(item)
+		if address, aerr := netip.ParseAddr(item); err != nil && aerr == nil {
+			network, err = netip.PrefixFrom(address, address.BitLen()), nil
+		}
+		if err != nil {
+			return fmt.Errorf("%.40q is not an IP address or a network such as 10.0.0.0/8", item)
+		}
+		*n = append(*n, network)
+	}
+	return nil
+}
+
 // readSettings reads the environment. Its errors name the variable, and never the value of one that may be secret.
 func readSettings() (settings, error) {
 	var s settings
 	for _, v := range variables() {
-		if os.Getenv(v.name) == "" {
-			os.Unsetenv(v.name) // compose writes ${X:-}; to envconfig that is a bad number
+		if err := tidy(v); err != nil {
+			return s, fmt.Errorf("%s: %w", v.name, err)
 		}
 	}
 	if err := envconfig.Process("", &s); err != nil {
 		if e, ok := errors.AsType[*envconfig.ParseError](err); ok {
+			if e.TypeName == reflect.TypeFor[list]().String() || e.TypeName == reflect.TypeFor[networks]().String() {
+				return s, fmt.Errorf("%s: %w", e.KeyName, e.Err)
+			}
 			return s, fmt.Errorf("%s: %.40q is not a %s", e.KeyName, e.Value, kindOf(e.TypeName))
 		}
 		return s, err
 	}
 	return s, s.check()
+}
+
+// tidy cuts what editors and files of settings leave at a value's ends, a carriage return foremost, and unsets a variable
+// that is empty: compose writes ${X:-}, which to envconfig is a bad number. A password is refused instead, for a space may
+// belong to it.
+func tidy(v variable) error {
+	value := os.Getenv(v.name)
+	cut := strings.TrimSpace(value)
+	switch {
+	case strings.ContainsFunc(cut, unicode.IsControl):
+		return errors.New("must not contain control characters, such as a line break")
+	case cut == "":
+		return os.Unsetenv(v.name)
+	case cut != value && v.secret:
+		return errors.New("begins or ends with a space or a line break; a password that does goes into DB_PASSWORD_FILE")
+	case cut != value:
+		return os.Setenv(v.name, cut)
+	}
+	return nil
 }
 
 func kindOf(typeName string) string {
@@ -115,9 +178,10 @@ func (s *settings) check() (err error) {
 		{"FINE_PER_DAY", s.FinePerDay, 0, 1_000_000},
 		{"DB_MAX_OPEN_CONNS", int64(s.DBMaxOpenConns), 0, 10_000},
 		{"DB_MAX_IDLE_CONNS", int64(s.DBMaxIdleConns), 0, 10_000},
-		{"DB_CONN_MAX_LIFETIME", int64(value(s.DBConnMaxLifetime)), 0, int64(24 * time.Hour)},
-		{"DB_CONN_MAX_IDLE_TIME", int64(value(s.DBConnMaxIdleTime)), 0, int64(24 * time.Hour)},
-		{"DRAIN_DELAY", int64(value(s.DrainDelay)), 0, int64(10 * time.Minute)},
+		// None would keep a connection to a server that has become a replica for ever.
+		{"DB_CONN_MAX_LIFETIME", int64(valueOr(s.DBConnMaxLifetime, time.Second)), int64(time.Second), int64(24 * time.Hour)},
+		{"DB_CONN_MAX_IDLE_TIME", int64(valueOr(s.DBConnMaxIdleTime, 0)), 0, int64(24 * time.Hour)},
+		{"DRAIN_DELAY", int64(valueOr(s.DrainDelay, 0)), 0, int64(10 * time.Minute)},
 	} {
 		if n.value < n.low || n.value > n.top {
 			if n.top >= int64(time.Minute) {
@@ -131,6 +195,18 @@ func (s *settings) check() (err error) {
 			return fmt.Errorf("%s: must be %s or %s", c.name, c.one, c.other)
 		}
 	}
+	if _, err := netip.ParseAddr(s.Host); err != nil && !hostName.MatchString(s.Host) {
+		return fmt.Errorf("HOST: %.40q is not an IP address or a name, such as 0.0.0.0, ::1 or localhost; brackets and the port do not belong to it", s.Host)
+	}
+	if !path.MatchString(s.BasePath) {
+		return fmt.Errorf("BASE_PATH: %.40q is not a path such as /v1", s.BasePath)
+	}
+	if strings.Contains(s.DBPort, "://") { // what Kubernetes sets for a service named db
+		if s.DBHost != "" || s.DBSecretARN != "" {
+			return errors.New("DB_PORT: is what Kubernetes sets for a service named db; set it to a port, such as 3306")
+		}
+		s.DBPort = ""
+	}
 	// A file on Lambda vanishes with the instance: nobody's library goes there without their word.
 	if runtime.OnLambda() && s.DatabaseURL == "" {
 		if inFile, err := s.database(slog.New(slog.DiscardHandler)).InFile(); inFile && err == nil {
@@ -140,9 +216,14 @@ func (s *settings) check() (err error) {
 	return nil
 }
 
-func value(d *time.Duration) time.Duration {
+var (
+	hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`)
+	path     = regexp.MustCompile(`^(/?[A-Za-z0-9._~-]+)*/?$`)
+)
+
+func valueOr(d *time.Duration, standard time.Duration) time.Duration {
 	if d == nil {
-		return 0
+		return standard
 	}
 	return *d
 }
@@ -214,14 +295,20 @@ func (s settings) api(logger *slog.Logger) handlers.Config {
 }
 
 // variable is one line of the table of settings.
-type variable struct{ name, standard, desc string }
+type variable struct {
+	name, standard, desc string
+	secret               bool // its value must not print
+}
 
 func variables() []variable {
 	var list []variable
 	t := reflect.TypeFor[settings]()
 	for i := range t.NumField() {
 		if tag := t.Field(i).Tag; tag.Get("envconfig") != "" {
-			list = append(list, variable{tag.Get("envconfig"), tag.Get("default") + tag.Get("unset"), tag.Get("desc")})
+			list = append(list, variable{
+				name: tag.Get("envconfig"), standard: tag.Get("default") + tag.Get("unset"), desc: tag.Get("desc"),
+				secret: t.Field(i).Type == reflect.TypeFor[secret](),
+			})
 		}
 	}
 	return list

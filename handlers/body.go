@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -31,6 +30,7 @@ var jsonFormat = huma.Format{
 	},
 	// huma calls it twice: into an any, which it validates, then into the input.
 	Unmarshal: func(data []byte, v any) error {
+		data = bytes.TrimPrefix(data, []byte("\ufeff")) // a byte order mark, which RFC 8259 lets a reader ignore
 		tree, ok := v.(*any)
 		if !ok {
 			return json.Unmarshal(data, v)
@@ -152,9 +152,9 @@ func checkMediaType(ctx huma.Context, body *huma.RequestBody) error {
 	if sent == "" {
 		return nil
 	}
-	t, params, err := mime.ParseMediaType(sent)
-	charset, ok := params["charset"]
-	if _, known := body.Content[t]; err == nil && known && (!ok || strings.EqualFold(charset, "utf-8")) {
+	// Whatever parameters come with it: they mean nothing to JSON, which is UTF-8 (RFC 8259, 11).
+	mediaType, _, _ := strings.Cut(sent, ";")
+	if _, known := body.Content[strings.ToLower(strings.TrimSpace(mediaType))]; known {
 		return nil
 	}
 	want := "application/json"

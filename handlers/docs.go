@@ -99,7 +99,7 @@ func docsFile(c *fiber.Ctx) error {
 		return fiber.ErrNotFound
 	}
 	c.Vary("Accept-Encoding")
-	if c.AcceptsEncodings("gzip") == "gzip" {
+	if c.Get("Accept-Encoding") != "" && c.AcceptsEncodings("gzip") == "gzip" { // no header means any to Fiber, and none to old clients
 		c.Set("Content-Encoding", "gzip")
 		return c.Send(b)
 	}

@@ -171,6 +171,11 @@ func TestDocs(t *testing.T) {
 				t.Errorf("%s leads to %s", m[1], at)
 			}
 			plain := call(t, app, "GET", "/docs/"+file, "", "Accept-Encoding: identity").want(200)
+			for _, coding := range []string{"", "gzip;q=0", "br", "identity, gzip;q=0"} {
+				if got := call(t, app, "GET", "/docs/"+file, "", "Accept-Encoding: "+coding).want(200).header.Get("Content-Encoding"); got != "" {
+					t.Errorf("%s: got Content-Encoding %q for Accept-Encoding %q", file, got, coding)
+				}
+			}
 			if packed := call(t, app, "GET", "/docs/"+file, "", "Accept-Encoding: gzip").want(200); packed.header.Get("Content-Encoding") == "gzip" && len(packed.body) >= len(plain.body) {
 				t.Errorf("%s: %d bytes packed, %d plain", file, len(packed.body), len(plain.body))
 			}

@@ -1,12 +1,14 @@
 package handlers
 
 import (
+	"bytes"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,31 +22,43 @@ type contextKey int
 const (
 	requestIDKey contextKey = iota
 	routeKey
+	unknownQueryKey
 )
 
 // edge is around everything, because Fiber answers unknown methods past all middleware, and fasthttp answers what it
 // cannot read (413, 431, 400) past Fiber's handler.
 type edge struct {
-	app     *fiber.App
 	log     *slog.Logger
 	observe func(method, route string, status int, took time.Duration)
 	trusted []netip.Prefix
+	cors    crossOrigin
+	refuse  fiber.ErrorHandler
 }
 
-func newEdge(app *fiber.App, c Config) *edge {
-	trusted, _ := networks(c.TrustedProxies) // New has checked them
-	return &edge{app, c.Logger, c.Observe, trusted}
+func newEdge(c Config, refuse fiber.ErrorHandler) *edge {
+	return &edge{log: c.Logger, observe: c.Observe, trusted: c.TrustedProxies, cors: newCrossOrigin(c.CORSOrigins), refuse: refuse}
 }
 
-func (e *edge) wrap() {
-	s := e.app.Server()
+// wrap puts the edge around an app whose routes are complete.
+func (e *edge) wrap(app *fiber.App) {
+	app.Handler() // builds the route tree, which only Listen and Test would do otherwise
+	s := app.Server()
 	handler, errorHandler := s.Handler, s.ErrorHandler
 	s.Handler = func(ctx *fasthttp.RequestCtx) {
-		e.serve(ctx, func() {
-			ambiguous, last := framing(&ctx.Request.Header)
-			if ambiguous {
-				errorHandler(ctx, errAmbiguous)
-			} else {
+		e.serve(ctx, app, func(preflight bool) {
+			refusal, last := framing(&ctx.Request.Header)
+			switch {
+			case refusal != "":
+				p := newProblem(codeMalformed)
+				p.Detail = refusal
+				e.fail(ctx, app, p)
+			case preflight:
+				ctx.SetStatusCode(fiber.StatusNoContent)
+			case string(ctx.Method()) == fiber.MethodOptions && string(ctx.RequestURI()) == "*": // the server itself: RFC 9110, 9.3.7
+				ctx.Response.Header.Set("Allow", strings.ReplaceAll(corsMethods, ",", ", ")+", OPTIONS")
+				ctx.SetStatusCode(fiber.StatusNoContent)
+			default:
+				decodeUnreserved(ctx.URI())
 				handler(ctx)
 			}
 			if last {
@@ -52,17 +66,25 @@ func (e *edge) wrap() {
 			}
 		})
 	}
-	s.ErrorHandler = func(ctx *fasthttp.RequestCtx, err error) { e.serve(ctx, func() { errorHandler(ctx, err) }) }
+	s.ErrorHandler = func(ctx *fasthttp.RequestCtx, err error) {
+		e.serve(ctx, app, func(bool) { errorHandler(ctx, err) })
+	}
 }
 
-// serve gives a request its id, its answer and its access line.
-func (e *edge) serve(ctx *fasthttp.RequestCtx, answer func()) {
-	start := time.Now()
-	id := requestID(&ctx.Request.Header)
-	method, path := string(ctx.Method()), string(ctx.URI().PathOriginal())
+// mark gives an answer what each has, and reports whether the request is a CORS preflight.
+func (e *edge) mark(ctx *fasthttp.RequestCtx) (id string, preflight bool) {
+	id = requestID(&ctx.Request.Header)
 	ctx.SetUserValue(requestIDKey, id)
 	ctx.Response.Header.Set("X-Request-ID", id)
 	ctx.Response.Header.Set("X-Content-Type-Options", "nosniff")
+	return id, e.cors.mark(ctx)
+}
+
+// serve gives a request its id, its answer and its access line.
+func (e *edge) serve(ctx *fasthttp.RequestCtx, app *fiber.App, answer func(preflight bool)) {
+	start := time.Now()
+	method, path := string(ctx.Method()), string(ctx.URI().PathOriginal())
+	id, preflight := e.mark(ctx)
 
 	// HEAD is GET without the body, for every path and every middleware. A method that Fiber does not know takes the way
 	// of one that no path answers, so that it is a 404 or a 405 like any other.
@@ -71,7 +93,7 @@ func (e *edge) serve(ctx *fasthttp.RequestCtx, answer func()) {
 	} else if !slices.Contains(fiber.DefaultMethods, method) {
 		ctx.Request.Header.SetMethod(fiber.MethodTrace)
 	}
-	e.guard(ctx, answer)
+	e.guard(ctx, app, func() { answer(preflight) })
 	ctx.Request.Header.SetMethod(method)
 	if s := ctx.Response.StatusCode(); s == fiber.StatusNoContent || s == fiber.StatusNotModified {
 		ctx.Response.ResetBody() // Fiber puts the status text there, which Lambda would send
@@ -98,19 +120,24 @@ func (e *edge) serve(ctx *fasthttp.RequestCtx, answer func()) {
 }
 
 // guard turns a panic into a 500.
-func (e *edge) guard(ctx *fasthttp.RequestCtx, answer func()) {
+func (e *edge) guard(ctx *fasthttp.RequestCtx, app *fiber.App, answer func()) {
 	defer func() {
 		if r := recover(); r != nil {
 			ctx.Response.ResetBody()
 			for _, h := range []string{"Location", "Link", "ETag", "Cache-Control"} {
 				ctx.Response.Header.Del(h)
 			}
-			c := e.app.AcquireCtx(ctx)
-			defer e.app.ReleaseCtx(c)
-			_ = e.app.ErrorHandler(c, fmt.Errorf("panic: %v\n%s", r, debug.Stack())) // fails only where the problem cannot be marshalled
+			e.fail(ctx, app, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))
 		}
 	}()
 	answer()
+}
+
+// fail answers with the problem that err is.
+func (e *edge) fail(ctx *fasthttp.RequestCtx, app *fiber.App, err error) {
+	c := app.AcquireCtx(ctx)
+	defer app.ReleaseCtx(c)
+	_ = e.refuse(c, err) // fails only where the problem cannot be marshalled
 }
 
 // requestID is the one that came with the request, where it is fit to be logged and sent back, else a new one.
@@ -139,15 +166,46 @@ func (e *edge) client(ctx *fasthttp.RequestCtx) string {
 		hops = append(hops, strings.Split(string(h), ",")...)
 	}
 	for i := len(hops) - 1; i >= 0 && e.trusts(addr); i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
+		hop, ok := parseHop(strings.TrimSpace(hops[i]))
+		if !ok {
 			break
 		}
-		addr = hop.Unmap()
+		addr = hop
 	}
 	return addr.String()
 }
 
+// parseHop reads an address, with a port where a balancer was told to add it.
+func parseHop(s string) (netip.Addr, bool) {
+	if ip, err := netip.ParseAddr(s); err == nil {
+		return ip.Unmap(), true
+	}
+	withPort, err := netip.ParseAddrPort(s)
+	return withPort.Addr().Unmap(), err == nil
+}
+
 func (e *edge) trusts(a netip.Addr) bool {
 	return slices.ContainsFunc(e.trusted, func(n netip.Prefix) bool { return n.Contains(a) })
+}
+
+// decodeUnreserved writes a path in the one form that all its spellings mean (RFC 3986, 6.2.2.2): /books/%31 is /books/1.
+// Gateways do so before the app sees the path, Fiber does not. What is reserved stays as it is: %2F is no slash.
+func decodeUnreserved(u *fasthttp.URI) {
+	path := u.PathOriginal()
+	if bytes.IndexByte(path, '%') < 0 {
+		return
+	}
+	out := make([]byte, 0, len(path))
+	for i := 0; i < len(path); i++ {
+		if path[i] == '%' && i+2 < len(path) {
+			n, err := strconv.ParseUint(string(path[i+1:i+3]), 16, 8)
+			if c := byte(n); err == nil && ('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~') {
+				out = append(out, c)
+				i += 2
+				continue
+			}
+		}
+		out = append(out, path[i])
+	}
+	u.SetPathBytes(out)
 }

@@ -20,7 +20,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/cors"
 
 	"library-management/library"
 )
@@ -49,8 +48,8 @@ type Config struct {
 	Observe func(method, route string, status int, took time.Duration)
 	// CORSOrigins are the origins whose pages may call; none, or "*": any.
 	CORSOrigins []string
-	// TrustedProxies are the addresses and networks (CIDR) whose X-Forwarded-For is believed.
-	TrustedProxies []string
+	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
 }
 
 // Check reports a setting that New would panic on.
@@ -61,29 +60,14 @@ func (c Config) Check() error {
 			return fmt.Errorf("CORS_ORIGINS: %.40q is not * or scheme://host[:port]", o)
 		}
 	}
-	_, err := networks(c.TrustedProxies)
-	return err
-}
-
-func networks(list []string) (nets []netip.Prefix, err error) {
-	for _, s := range list {
-		n, err := netip.ParsePrefix(s)
-		if err != nil {
-			a, aerr := netip.ParseAddr(s)
-			if aerr != nil {
-				return nil, fmt.Errorf("TRUSTED_PROXIES: %.40q is not an IP address or a network such as 10.0.0.0/8", s)
-			}
-			n = netip.PrefixFrom(a, a.BitLen())
-		}
-		nets = append(nets, n)
-	}
-	return nets, nil
+	return nil
 }
 
 // api is what the operations share.
 type api struct {
 	huma.API // of the document, or of one operation
 	app      *fiber.App
+	edge     *edge
 	store    library.Store
 	config   Config
 }
@@ -107,6 +91,7 @@ func New(store library.Store, c Config) *fiber.App {
 		c.Ready = func(context.Context) error { return nil }
 	}
 	a := &api{store: store, config: c}
+	a.edge = newEdge(c, a.handleError)
 	app := fiber.New(fiber.Config{
 		// Without it, Params and Query hand out the request's own buffer, which the next request on the connection
 		// overwrites: whatever is kept past the answer would change by itself.
@@ -115,22 +100,11 @@ func New(store library.Store, c Config) *fiber.App {
 		BodyLimit:               BodyLimit,
 		ReadBufferSize:          maxHeaders,
 		DisableStartupMessage:   true,
-		EnableTrustedProxyCheck: true, // without it Fiber believes X-Forwarded-* of anyone
-		TrustedProxies:          c.TrustedProxies,
+		EnableTrustedProxyCheck: true, // without it Fiber believes X-Forwarded-* of anyone; the edge reads them, of whom it should
 		ErrorHandler:            a.handleError,
 	})
 	a.app = app
-	origins := strings.Join(c.CORSOrigins, ",")
-	if slices.Contains(c.CORSOrigins, "*") {
-		origins = "*"
-	}
 	app.Use(
-		cors.New(cors.Config{
-			AllowOrigins:  origins,
-			AllowMethods:  "GET,HEAD,POST,PUT,PATCH,DELETE",
-			ExposeHeaders: "Link,Location,ETag,Retry-After,X-Request-ID",
-			MaxAge:        600,
-		}),
 		func(c *fiber.Ctx) error {
 			ctx, cancel := context.WithTimeout(c.UserContext(), requestTimeout)
 			defer cancel()
@@ -141,8 +115,7 @@ func New(store library.Store, c Config) *fiber.App {
 	)
 	a.register()
 	a.serveDocs(app)
-	app.Handler() // builds the route tree, which only Listen and Test would do otherwise
-	newEdge(app, c).wrap()
+	a.edge.wrap(app)
 	return app
 }
 
@@ -242,15 +215,17 @@ func (r request) Header(name string) string {
 	return r.inner.Header(name)
 }
 
-// Param and Query are numbers everywhere, and strconv would take a plus sign for a part of one.
-func (r request) Param(name string) string { return noPlus(r.inner.Param(name)) }
-func (r request) Query(name string) string { return noPlus(r.inner.Query(name)) }
+// Param and Query refuse the plus sign that strconv takes for a part of a number.
+func (r request) Param(name string) string { return r.digits(name, r.inner.Param(name)) }
+func (r request) Query(name string) string { return r.digits(name, r.inner.Query(name)) }
 
-func noPlus(s string) string {
-	if strings.HasPrefix(s, "+") {
-		return "not digits"
+func (r request) digits(name, value string) string {
+	if strings.HasPrefix(value, "+") && slices.ContainsFunc(r.Operation().Parameters, func(p *huma.Param) bool {
+		return p.Name == name && p.Schema.Type == huma.TypeInteger
+	}) {
+		return "no digits"
 	}
-	return s
+	return value
 }
 
 // prepare runs before each operation.
@@ -262,7 +237,23 @@ func (a *api) prepare(ctx huma.Context, next func(huma.Context)) {
 			return
 		}
 	}
+	if list := unknownQuery(ctx); list != nil {
+		ctx = huma.WithValue(ctx, unknownQueryKey, list) // to be told of together with what else is wrong
+	}
 	next(request{ctx})
+}
+
+// unknownQuery is what is wrong with the query parameters that an operation does not have: a filter that is spelled
+// wrongly must not list everything. Names that begin with _ are clients' own, against caches.
+func unknownQuery(ctx huma.Context) (list []error) {
+	for name := range humafiber.Unwrap(ctx).Context().QueryArgs().All() {
+		name := string(name)
+		known := slices.ContainsFunc(ctx.Operation().Parameters, func(p *huma.Param) bool { return p.In == "query" && p.Name == name })
+		if !known && name != "" && !strings.HasPrefix(name, "_") {
+			list = append(list, &huma.ErrorDetail{Location: "query." + name, Message: "is not a known parameter"})
+		}
+	}
+	return list
 }
 
 // doc is what the document says of an operation besides its types.
@@ -277,10 +268,7 @@ type doc struct {
 // route registers an operation, with every status that it can answer and an example of each problem.
 func route[I, O any](a *api, method, path string, d doc, f func(context.Context, *I) (*O, error)) {
 	_, hasBody := reflect.TypeFor[I]().FieldByName("Body")
-	codes := append(slices.Clone(d.codes), codeInternal)
-	if reflect.TypeFor[I]().NumField() > 0 {
-		codes = append(codes, library.ErrInvalid.Code)
-	}
+	codes := append(slices.Clone(d.codes), codeInternal, library.ErrInvalid.Code)
 	if hasBody {
 		codes = append(codes, codeMalformed, codeTooLarge, codeUnsupportedMediaType)
 	}
@@ -304,11 +292,17 @@ func route[I, O any](a *api, method, path string, d doc, f func(context.Context,
 			op.Responses["304"] = &huma.Response{Description: "Not Modified: If-None-Match names the ETag of what would be sent"}
 		}
 	}
+	known := func(ctx context.Context, in *I) (*O, error) {
+		if list, _ := ctx.Value(unknownQueryKey).([]error); list != nil {
+			return nil, humaProblem(http.StatusUnprocessableEntity, "", list...)
+		}
+		return f(ctx, in)
+	}
 	register := func(a *api) {
 		if method == http.MethodPatch {
 			op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {}}}
 		}
-		huma.Register(a, op, f)
+		huma.Register(a, op, known)
 		if method == http.MethodPatch {
 			op.RequestBody.Content[mergePatch] = op.RequestBody.Content["application/json"]
 		}

@@ -55,6 +55,9 @@ func TestBadInput(t *testing.T) {
 			{"an array", "POST", "/books/", `[]`, 422, invalid, "body"},
 			{"text", "POST", "/users/", `"x"`, 422, invalid, "body"},
 			{"nothing in it", "POST", "/books/", `{}`, 422, invalid, "body.author body.title"},
+			{"a byte order mark", "POST", "/users/", "\ufeff" + `{"name":"Ada"}`, 201, "", ""},
+			{"two byte order marks", "POST", "/users/", "\ufeff\ufeff" + `{"name":"Ada"}`, 400, malformed, "body"},
+			{"only a byte order mark", "POST", "/users/", "\ufeff", 400, malformed, "body"},
 			{"nothing in a user", "POST", "/users/", `{}`, 422, invalid, "body.name"},
 			{"unknown field", "POST", "/books/", `{"title":"T","author":"A","colour":"red"}`, 422, invalid, "body.colour"},
 			{"unknown field in a patch", "PATCH", "/books/1", `{"colour":"red"}`, 422, invalid, "body.colour"},
@@ -123,6 +126,11 @@ func TestBadInput(t *testing.T) {
 			{"cursor beyond", "GET", "/books/?cursor=9223372036854775808", "", 422, invalid, "query.cursor"},
 			{"both", "GET", "/books/?cursor=%00&limit=%FF", "", 422, invalid, "query.cursor query.limit"},
 
+			{"unknown parameter", "GET", "/books/?autor=Le+Guin", "", 422, invalid, "query.autor"},
+			{"unknown parameters and all else", "PUT", "/books/0?dry=1&x&_=7", `{"title":"T"}`, 422, invalid, "body.author path.book_id query.dry query.x"},
+			{"parameter in another case", "GET", "/books/?Limit=1", "", 422, invalid, "query.Limit"},
+			{"parameter of another operation", "POST", "/users/?limit=1", `{"name":"Ada"}`, 422, invalid, "query.limit"},
+			{"unknown parameter of a write without a body", "DELETE", "/books/1?force", "", 422, invalid, "query.force"},
 			{"no such path", "GET", "/authors/", "", 404, "not_found", ""},
 			{"path of 9,000 characters", "GET", "/" + strings.Repeat("x", 9000), "", 404, "not_found", ""},
 			{"id of 9,000 characters", "GET", "/books/" + strings.Repeat("1", 9000), "", 422, invalid, "path.book_id"},
@@ -157,7 +165,13 @@ func TestMediaTypes(t *testing.T) {
 		{"POST", "application/json", 201},
 		{"POST", "application/json; charset=utf-8", 201},
 		{"POST", "Application/JSON;charset=UTF-8", 201},
-		{"POST", "application/json; charset=iso-8859-1", 415},
+		{"POST", "application/json; charset=utf8", 201},
+		{"POST", "application/json;charset=\"UTF-8\"; odata=verbose", 201},
+		{"POST", "application/json; charset=iso-8859-1", 201}, // RFC 8259, 11: it means nothing
+		{"POST", "application/json;", 201},
+		{"POST", "application/json; =", 201},
+		{"POST", "application/jsonx", 415},
+		{"POST", "application/json, application/json", 415},
 		{"POST", "application/merge-patch+json", 415},
 		{"POST", "application/x-www-form-urlencoded", 415},
 		{"POST", "text/plain", 415},
@@ -258,7 +272,7 @@ func FuzzBody(f *testing.F) {
 				}
 			default:
 				var sent map[string]any
-				if err := json.Unmarshal(body, &sent); err != nil {
+				if err := json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &sent); err != nil {
 					t.Fatalf("%s took what is no JSON object: %v", r, err)
 				}
 				got := a.object()

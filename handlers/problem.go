@@ -219,7 +219,11 @@ func clip(s string) string {
 // huma keeps these for the whole process; this package is the only one that uses huma.
 func init() {
 	huma.NewError = humaProblem
-	huma.NewErrorWithContext = func(_ huma.Context, status int, msg string, errs ...error) huma.StatusError {
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		if status == http.StatusUnprocessableEntity {
+			unknown, _ := ctx.Context().Value(unknownQueryKey).([]error)
+			errs = append(errs, unknown...)
+		}
 		return humaProblem(status, msg, errs...)
 	}
 	huma.DefaultArrayNullable = false
@@ -284,8 +288,7 @@ func (a *api) handleError(c *fiber.Ctx, err error) error {
 	}
 	id, ok := c.Context().UserValue(requestIDKey).(string)
 	if !ok { // whoever serves the app refused the request before it came to the edge
-		id = requestID(&c.Context().Request.Header)
-		c.Set("X-Request-ID", id)
+		id, _ = a.edge.mark(c.Context())
 	}
 	if s := a.finish(c.UserContext(), id, p); s != "" {
 		c.Set("Retry-After", s)

@@ -139,6 +139,7 @@ func TestDeadline(t *testing.T) {
 		defer cancel()
 		var req fasthttp.RequestCtx
 		req.Init(&fasthttp.Request{}, nil, nil)
+		req.Request.Header.SetHost("x")
 		req.Request.SetRequestURI("/books/1")
 		req.SetUserValue("__local_user_context__", ctx) // Fiber's key, and so the runtime's way in
 		newApp(store).Server().Handler(&req)
