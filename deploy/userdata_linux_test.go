@@ -3,14 +3,12 @@ package deploy_test
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,30 +17,60 @@ import (
 )
 
 // The user data runs here for real, in a root of its own with nothing on the PATH but the few tools it calls and stand-ins
-// for what only an instance has: this very program, under their names.
+// for what only an instance has. The container is this very program.
 
 func TestMain(m *testing.M) {
-	name := filepath.Base(os.Args[0])
-	switch {
-	case os.Getenv("USER_DATA_ROOT") != "":
-		fmt.Fprintln(os.Stderr, enter(os.Getenv("USER_DATA_ROOT")))
+	switch root := os.Getenv("USER_DATA_ROOT"); {
+	case root != "":
+		fmt.Fprintln(os.Stderr, enter(root))
 		os.Exit(125)
-	case standIns[name] != nil:
-		if name != "container" { // whoever starts it says so, before what comes next
-			note(append([]string{name}, os.Args[1:]...))
-		}
-		os.Exit(standIns[name](os.Args[1:]))
+	case filepath.Base(os.Args[0]) == "container":
+		answer()
 	}
 	os.Exit(m.Run())
 }
 
-// note adds a call to /log.
-func note(call []string) {
-	if log, err := os.OpenFile("/log", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
-		fmt.Fprintln(log, strings.Join(call, " "))
-		log.Close()
+// answer serves /livez once somebody has waited for it, well or, with the bad image, not.
+func answer() {
+	for log, _ := os.ReadFile("/log"); !strings.Contains(string(log), "sleep 1\n"); log, _ = os.ReadFile("/log") {
+		time.Sleep(10 * time.Millisecond)
 	}
+	_, err := os.Stat("/scenario-bad-image")
+	http.ListenAndServe(":8000", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/livez" || err == nil {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}))
 }
+
+// standIns do what the instance's own commands would, by the scenario; each call is a line of /log.
+const standIns = `#!/bin/bash
+name=${0##*/}
+echo "$name $*" >>/log
+case $name in
+dnf) # brings docker; with ecr only at the second try
+  [ ! -e /scenario-no-packages ] || exit 1
+  [ ! -e /scenario-ecr ] || [ -e /tried ] || { echo >/tried; exit 1; }
+  /bin/ln -s dnf /stand-ins/docker ;;
+docker)
+  case $1 in
+  login) /bin/cat >/login ;;
+  pull) [ ! -e /scenario-no-image ] ;;
+  esac ;;
+aws) echo registry-token ;;
+sleep) /bin/sleep 0.02 ;;
+seq) # a minute's patience, or as much as shows the end of it
+  [ ! -e /scenario-bad-image ] || exec /usr/bin/seq 3
+  /usr/bin/seq "$1" ;;
+systemctl) # starts what the unit says
+  [[ $* = *library* ]] || exit 0
+  unit=$(</etc/systemd/system/library.service)
+  [[ ${unit//\\$'\n'/} =~ ExecStart=/usr/bin/docker\ (run\ [^$'\n']*) ]] || exit 1
+  read -ra args <<<"${BASH_REMATCH[1]}"
+  echo "container ${args[*]}" >>/log
+  /stand-ins/container >/dev/null 2>&1 & ;;
+esac
+`
 
 // enter makes folder the root, with the machine's programs and libraries in it, and becomes the user data.
 func enter(folder string) error {
@@ -86,83 +114,6 @@ func loopbackUp() error {
 	return nil
 }
 
-// standIns do what the instance's own commands would, by the scenario; each call is a line of /log.
-var standIns = map[string]func(args []string) int{
-	"dnf": func([]string) int { // brings docker
-		if scenario("no-packages") || scenario("ecr") && !tried("dnf") {
-			return 1
-		}
-		if os.Symlink("/stand-ins/program", "/stand-ins/docker") != nil {
-			return 1
-		}
-		return 0
-	},
-	"docker": func(args []string) int {
-		switch {
-		case args[0] == "login":
-			password, _ := io.ReadAll(os.Stdin)
-			os.WriteFile("/login", password, 0o600)
-		case args[0] == "pull" && scenario("no-image"):
-			return 1
-		}
-		return 0
-	},
-	"aws":        func([]string) int { fmt.Println("registry-token"); return 0 },
-	"journalctl": func([]string) int { return 0 },
-	"cfn-signal": func([]string) int { return 0 },
-	"sleep":      func([]string) int { time.Sleep(20 * time.Millisecond); return 0 },
-	"seq": func(args []string) int { // a minute's patience, or as much as shows the end of it
-		count, _ := strconv.Atoi(args[0])
-		if scenario("bad-image") {
-			count = 3
-		}
-		fmt.Print(strings.Repeat("again\n", count))
-		return 0
-	},
-	"systemctl": func(args []string) int { // starts what the unit says, in the background
-		if !slices.Contains(args, "library") {
-			return 0
-		}
-		unit, err := os.ReadFile("/etc/systemd/system/library.service")
-		start := regexp.MustCompile(`(?m)^ExecStart=/usr/bin/(docker run .*)$`).FindSubmatch(regexp.MustCompile(`\\\n *`).ReplaceAll(unit, nil))
-		if err != nil || start == nil {
-			return 1
-		}
-		c := exec.Command("/stand-ins/program", strings.Fields(string(start[1]))[1:]...)
-		c.Args[0] = "container"
-		note(c.Args)
-		if c.Start() != nil {
-			return 1
-		}
-		return 0
-	},
-	"container": func([]string) int { // answers once it has been waited for, or never well
-		for log, _ := os.ReadFile("/log"); !strings.Contains(string(log), "sleep 1\n"); log, _ = os.ReadFile("/log") {
-			time.Sleep(10 * time.Millisecond)
-		}
-		status := http.StatusOK
-		if scenario("bad-image") {
-			status = http.StatusInternalServerError
-		}
-		http.ListenAndServe(":8000", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path != "/livez" {
-				status = http.StatusNotFound
-			}
-			w.WriteHeader(status)
-		}))
-		return 1
-	},
-}
-
-func scenario(name string) bool { _, err := os.Stat("/scenario-" + name); return err == nil }
-
-// tried is whether this was asked before.
-func tried(what string) bool {
-	f, err := os.OpenFile("/tried-"+what, os.O_CREATE|os.O_EXCL, 0o600)
-	f.Close()
-	return err != nil
-}
-
 // instance is what user data left behind.
 type instance struct {
 	root, log, said string
@@ -188,7 +139,7 @@ func boot(t *testing.T, scenario string, header func(string) string) instance {
 		t.Fatal(err)
 	}
 	for file, text := range map[string]string{
-		"user-data": header(settings) + script, "stand-ins/program": string(binary),
+		"user-data": header(settings) + script, "stand-ins/container": string(binary),
 		"var/lib/cloud/data/instance-id": "i-0123456789abcdef0\n", "etc/systemd/system/.keep": "", "tmp/.keep": "", "scenario-" + scenario: "",
 	} {
 		path := filepath.Join(root, file)
@@ -196,9 +147,9 @@ func boot(t *testing.T, scenario string, header func(string) string) instance {
 			t.Fatal(err)
 		}
 	}
-	for name := range standIns {
-		if name != "docker" { // dnf brings it
-			os.Symlink("/stand-ins/program", filepath.Join(root, "stand-ins", name))
+	for _, name := range []string{"dnf", "aws", "sleep", "seq", "systemctl", "journalctl", "cfn-signal"} {
+		if err := os.WriteFile(filepath.Join(root, "stand-ins", name), []byte(standIns), 0o755); err != nil {
+			t.Fatal(err)
 		}
 	}
 	os.Mkdir(filepath.Join(root, "tools"), 0o755)
