@@ -50,6 +50,7 @@ var faults = []struct{ rule, file, old, new, finds string }{
 	{"connections", "lambda", `    Default: "10"`, `    Default: "100"`, "100 functions"},
 	{"alarms", "data", "      AlarmActions: [!Ref Alerts]\n", "", "tells nobody"},
 	{"alarms", "alerts", "library_database_waiting", "library_database_queue", "library_database_queue"},
+	{"alarms", "alerts", `reason="deadlock"`, `reason="dead_lock"`, "dead_lock"},
 	{"user data", "app", "--cap-drop ALL", "--cap-add ALL", "make user-data"},
 	{"user data", "app", "SETTINGS='${Settings}'", "MORE='${Settings}'", "MORE"},
 	{"user data", "app", "DB_PORT='${Port}'", "DB_PORT='3306'", "${Port} is not used"},
@@ -275,7 +276,7 @@ func source(folders ...string) (text string) {
 	return text
 }
 
-// checkAlarms: somebody hears of each alarm, and Prometheus' ask for metrics that the program has.
+// checkAlarms: somebody hears of each alarm, and Prometheus' ask for metrics, codes and reasons that the program has.
 func checkAlarms(d deployment, report func(string, ...any)) {
 	for _, stack := range stacks {
 		d.each(stack, func(id, kind string, p object) {
@@ -288,6 +289,12 @@ func checkAlarms(d deployment, report func(string, ...any)) {
 	for _, name := range regexp.MustCompile(`library_\w+`).FindAllString(d.text["alerts"], -1) {
 		if !strings.Contains(emitted, strings.TrimSuffix(name, "_bucket")) {
 			report("the program has no metric %s", name)
+		}
+	}
+	values := source("library", "db")
+	for _, m := range regexp.MustCompile(`(?:code|reason)="(\w+)"`).FindAllStringSubmatch(d.text["alerts"], -1) {
+		if !strings.Contains(values, `"`+m[1]+`"`) {
+			report("the program counts nothing as %s", m[1])
 		}
 	}
 }
