@@ -271,7 +271,7 @@ func (s settings) policy() library.Policy {
 
 func (s settings) database(logger *slog.Logger) db.Config {
 	policy := s.policy()
-	c := db.Config{Policy: &policy, Config: connect.Config{
+	c := db.Config{Policy: &policy, Frozen: runtime.OnLambda(), Config: connect.Config{
 		URL: s.DatabaseURL, Host: s.DBHost, Port: s.DBPort, User: s.DBUser, Password: string(s.DBPassword), Name: s.DBName,
 		PasswordFile: s.DBPasswordFile, SecretARN: s.DBSecretARN, Auth: s.DBAuth, TLS: s.DBTLS,
 		MaxOpenConns: s.DBMaxOpenConns, MaxIdleConns: s.DBMaxIdleConns,

@@ -62,57 +62,44 @@ func (s *Store) CreateBook(ctx context.Context, b library.Book) (library.Book, e
 		return b, err
 	}
 	b.ID, b.CopiesAvailable, b.BorrowedByID, b.DueDate = 0, b.Copies, nil, nil
-	return keyed(ctx, s, func(t *tx) (_ library.Book, err error) {
-		if t.unsure && b.ID != 0 {
-			if done, err := t.created(ctx, "books", b.ID); done || err != nil {
-				return b, err
-			}
+	return write(ctx, s, func(t *tx) (library.Book, error) {
+		id, err := t.insertBook(ctx, b)
+		if err != nil {
+			return b, t.bookTaken(ctx, b, err)
 		}
-		b.ID, err = t.insertBook(ctx, b)
-		return b, t.bookTaken(ctx, b, err)
+		made := b
+		made.ID = id
+		return made, nil
 	})
 }
 
 func (t *tx) insertBook(ctx context.Context, b library.Book) (int64, error) {
 	return t.insert(ctx, `
-		INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies, created_op)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies, t.op)
-}
-
-// created tells whether an earlier attempt made this row. It waits for the row's lock, so for the end of that attempt.
-func (t *tx) created(ctx context.Context, table string, id int64) (bool, error) {
-	var op sql.NullInt64
-	err := t.QueryRowContext(ctx, `SELECT created_op FROM `+table+` WHERE id = ?`+t.s.dialect.forUpdate, id).Scan(&op)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return op.Valid && op.Int64 == t.op, err
+		INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies)
 }
 
 // UpdateBook is library.Store's.
-func (s *Store) UpdateBook(ctx context.Context, id int64, change func(*library.Book) error) (b library.Book, err error) {
-	// What this sets does not depend on how often it is set, so a lost answer to COMMIT needs no looking back.
-	err = s.inTx(ctx, func(t *tx) error {
+func (s *Store) UpdateBook(ctx context.Context, id int64, change func(*library.Book) error) (library.Book, error) {
+	return write(ctx, s, func(t *tx) (library.Book, error) {
 		old, err := findBook(ctx, t, id, s.dialect.forUpdate)
 		if err != nil {
-			return err
+			return old, err
 		}
-		b = old
+		b := old
 		if err := change(&b); err != nil {
-			return err
+			return b, err
 		}
 		if err := b.Clean(); err != nil {
-			return err
+			return b, err
 		}
-		b.ID, b.CopiesAvailable = id, old.CopiesAvailable+b.Copies-old.Copies
-		if err := t.bookTaken(ctx, b, t.updateBook(ctx, b)); err != nil {
-			return err
+		b.ID = id
+		if err := t.updateBook(ctx, b); err != nil {
+			return b, t.bookTaken(ctx, b, err)
 		}
-		b, err = findBook(ctx, t, id, "")
-		return err
+		return findBook(ctx, t, id, "")
 	})
-	return b, err
 }
 
 // updateBook stores b; the guard keeps the copies from falling below what is out.
@@ -138,67 +125,25 @@ func (t *tx) bookTaken(ctx context.Context, b library.Book, err error) error {
 	})
 }
 
-// unique is a field that no two rows share.
-type unique struct {
-	query, value string
-	own          int64
-	field        string
-	refusal      *library.Error
-}
-
-// taken asks in the same transaction: with one connection in the pool, as on Lambda, there is no other.
-func (t *tx) taken(ctx context.Context, fields []unique) error {
-	var refusal *library.Error // the first field's, with all fields named
-	for _, f := range fields {
-		if f.value == "" {
-			continue
-		}
-		var id int64
-		err := t.QueryRowContext(ctx, f.query, f.value).Scan(&id)
-		if errors.Is(err, sql.ErrNoRows) || err == nil && id == f.own {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if refusal == nil {
-			refusal = f.refusal.About()
-		}
-		refusal.Fields = append(refusal.Fields, library.FieldError{Field: f.field, Message: "is taken"})
-	}
-	if refusal == nil {
-		return errFreeAgain
-	}
-	return refusal
-}
-
 // DeleteBook is library.Store's.
 func (s *Store) DeleteBook(ctx context.Context, id int64, check func(library.Book) error) error {
-	return s.inTx(ctx, func(t *tx) error {
+	_, err := write(ctx, s, func(t *tx) (nothing struct{}, err error) {
+		b, err := findBook(ctx, t, id, s.dialect.forUpdate)
+		if err != nil {
+			return nothing, err
+		}
 		if check != nil {
-			b, err := findBook(ctx, t, id, s.dialect.forUpdate)
-			if err == nil {
-				err = check(b)
-			}
-			if err != nil {
-				return err
+			if err := check(b); err != nil {
+				return nothing, err
 			}
 		}
 		n, err := t.exec(ctx, `
 			UPDATE books SET deleted_at = ?, barcode = NULL, isbn = NULL
 			WHERE id = ? AND deleted_at IS NULL AND on_loan = 0`, t.stamp(), id)
-		if err != nil || n > 0 {
-			return err
+		if err == nil && n == 0 {
+			err = library.ErrHasOpenLoans
 		}
-		if _, err := findBook(ctx, t, id, ""); err != nil {
-			if t.unsure && errors.Is(err, library.ErrBookNotFound) {
-				return nil // it was there before the COMMIT whose answer was lost
-			}
-			return err
-		}
-		return library.ErrHasOpenLoans
+		return nothing, err
 	})
+	return err
 }
-
-// stamp is the time now, in UTC, as both engines store it.
-func (t *tx) stamp() string { return t.s.now().UTC().Format("2006-01-02 15:04:05") }

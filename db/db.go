@@ -22,6 +22,8 @@ type Config struct {
 	// OnRetry is called for each operation that is tried again, with the reason, and OnFailure for each that fails because of
 	// the database, with the error's code; both may be nil.
 	OnRetry, OnFailure func(string)
+	// Frozen says that the process stands still between requests, as on Lambda: nothing then goes on after an answer.
+	Frozen bool
 }
 
 // Store is a library.Store in MySQL or SQLite. It is safe for use by many goroutines, and many instances may share a database.
@@ -37,6 +39,8 @@ type Store struct {
 	// Writes pass the narrower writers first, so that those that wait for a lock leave connections to the reads.
 	gate, writers      *gate
 	onRetry, onFailure func(string)
+	frozen             bool
+	sweeps             sync.WaitGroup // of old operations, under way
 	ready              readiness
 }
 
@@ -57,7 +61,7 @@ var dialects = map[connect.Engine]dialect{
 // Open prepares a Store without asking the database anything, so that a process starts while its database is away.
 // Its errors are about settings and name them; none holds a password.
 func Open(c Config) (*Store, error) {
-	s := &Store{policy: library.DefaultPolicy, now: c.Now, log: c.Logger, onRetry: c.OnRetry, onFailure: c.OnFailure}
+	s := &Store{policy: library.DefaultPolicy, now: c.Now, log: c.Logger, onRetry: c.OnRetry, onFailure: c.OnFailure, frozen: c.Frozen}
 	if c.Policy != nil {
 		s.policy = *c.Policy
 	}
@@ -91,7 +95,10 @@ func writersOf(d *connect.Database) int {
 }
 
 // Close closes the pools. Running transactions end first.
-func (s *Store) Close() error { return s.database.Close() }
+func (s *Store) Close() error {
+	s.sweeps.Wait()
+	return s.database.Close()
+}
 
 // Name says which database this is, without anything secret: for the log.
 func (s *Store) Name() string { return string(s.database.Engine) + " " + s.database.Name }

@@ -104,6 +104,12 @@ func lost(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
+// isLockTimeout reports whether err is a lock that was waited for as long as is allowed.
+func isLockTimeout(err error) bool {
+	e, ok := errors.AsType[*mysql.MySQLError](err)
+	return ok && e.Number == 1205
+}
+
 // reason names, for the metrics, why an operation is tried again.
 func reason(err error) string {
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {

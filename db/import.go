@@ -56,10 +56,7 @@ func importBatch[T any](ctx context.Context, s *Store, rows []func(*T), r record
 		if err != nil {
 			return nil, err
 		}
-		err = s.inTx(ctx, func(t *tx) error {
-			results, err = importRows(ctx, t, rows, fresh, ids, r)
-			return err
-		})
+		results, err = write(ctx, s, func(t *tx) ([]library.Imported, error) { return importRows(ctx, t, rows, fresh, ids, r) })
 		// Somebody else stored one of the identifiers between the look and the write: look again.
 		if err == nil || faultOf(err) != refused || attempt == attempts {
 			return results, err
@@ -316,31 +313,3 @@ func scanID(scan func(...any) error) (any, error) {
 	err := scan(&id)
 	return id, err
 }
-
-// collect reads all rows of a query.
-func collect[T any](ctx context.Context, q querier, scan func(func(...any) error) (T, error), query string, args []any) ([]T, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	list := make([]T, 0, 16)
-	for rows.Next() {
-		v, err := scan(rows.Scan)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	return list, rows.Err()
-}
-
-// insertMany inserts n rows by one statement.
-func (t *tx) insertMany(ctx context.Context, insert string, n int, args []any) error {
-	row := `(` + marks(len(args)/n) + `)`
-	_, err := t.exec(ctx, insert+row+strings.Repeat(`, `+row, n-1), args...)
-	return err
-}
-
-// marks is n question marks.
-func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }

@@ -112,28 +112,17 @@ func (s *Store) ImportLoans(ctx context.Context, run *library.LoanRun, rows []li
 	if err != nil {
 		return nil, err
 	}
-	batch := -(run.Batches + 1) // stands beside the loans' ids, which are positive, and says that the batch went in
-	err = s.inTx(ctx, func(t *tx) error {
-		if t.unsure {
-			var one int
-			err := t.QueryRowContext(ctx, `SELECT 1 FROM imported_loans WHERE run = ? AND loan_id = ?`+s.dialect.forUpdate, run.ID, batch).Scan(&one)
-			if err != sql.ErrNoRows {
-				return err // with the results of the attempt that went in
-			}
-		}
+	results, err = write(ctx, s, func(t *tx) ([]library.Imported, error) {
 		b := &loanBatch{t: t}
 		if err := b.load(ctx, *run, rows, userIDs, bookIDs); err != nil {
-			return err
+			return nil, err
 		}
-		results = make([]library.Imported, len(rows))
+		results := make([]library.Imported, len(rows))
 		for i, row := range rows {
 			results[i].Outcome, results[i].Err = b.judge(row)
 		}
-		return b.store(ctx, *run, batch)
+		return results, b.store(ctx, *run)
 	})
-	if err == nil {
-		run.Batches++
-	}
 	return results, err
 }
 
@@ -369,16 +358,17 @@ func (b *loanBatch) claim(l *loan, c claim) {
 }
 
 // store writes what judge decided: new loans by one statement, what was closed, the counters, and what the rows stand for.
-func (b *loanBatch) store(ctx context.Context, run library.LoanRun, batch int64) error {
+func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 	t := b.t
+	mark := rand.Int64() // to find the new loans' ids by
 	var inserts []any
 	n := 0
 	for _, l := range b.touched {
 		if l.new {
 			n++
-			inserts = append(inserts, l.bookID, l.userID, l.borrowed, l.due, l.returned, l.fine, t.op)
+			inserts = append(inserts, l.bookID, l.userID, l.borrowed, l.due, l.returned, l.fine, mark)
 		} else if l.closing {
-			if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ?, closed_op = ? WHERE id = ?`, *l.returned, l.fine, t.op, l.id); err != nil {
+			if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ? WHERE id = ?`, *l.returned, l.fine, l.id); err != nil {
 				return err
 			}
 		}
@@ -400,7 +390,7 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun, batch int64)
 		}
 	}
 	started := t.stamp()
-	claims := []any{run.ID, batch, false, started}
+	var claims []any
 	if n > 0 {
 		if err := t.insertMany(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on, fine, opened_op) VALUES `, n, inserts); err != nil {
 			return err
@@ -413,7 +403,7 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun, batch int64)
 		made, err := collect(ctx, t, func(scan func(...any) error) (l loan, err error) {
 			err = scan(&l.id, &l.closing)
 			return l, err
-		}, `SELECT id, returned_on IS NOT NULL FROM loans WHERE book_id IN (`+marks(len(books))+`) AND opened_op = ?`, append(books, t.op))
+		}, `SELECT id, returned_on IS NOT NULL FROM loans WHERE book_id IN (`+marks(len(books))+`) AND opened_op = ?`, append(books, mark))
 		if err != nil {
 			return err
 		}
@@ -432,6 +422,9 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun, batch int64)
 		if _, err := t.exec(ctx, `DELETE FROM imported_loans WHERE run = ? AND loan_id IN (`+marks(len(changed))+`)`, append([]any{run.ID}, changed...)...); err != nil {
 			return err
 		}
+	}
+	if len(claims) == 0 {
+		return nil
 	}
 	return t.insertMany(ctx, `INSERT INTO imported_loans (run, loan_id, closed, started_at) VALUES `, len(claims)/4, claims)
 }

@@ -12,19 +12,12 @@ import (
 // are at once the lock, the rule and the counter, so no instance can break a rule that another has just used up, and none
 // waits for one that waits for it. Whoever holds both locks may read the loans of this user and this book without a lock.
 
-// Borrow is library.Store's. Six round trips: BEGIN, two guarded updates, the loan, the book, COMMIT.
+// Borrow is library.Store's. Seven round trips: BEGIN, the operation's row, two guarded updates, the loan, the book, COMMIT.
 func (s *Store) Borrow(ctx context.Context, bookID, userID int64) (library.Book, error) {
-	return keyed(ctx, s, func(t *tx) (library.Book, error) { return t.borrow(ctx, bookID, userID) })
+	return write(ctx, s, func(t *tx) (library.Book, error) { return t.borrow(ctx, bookID, userID) })
 }
 
 func (t *tx) borrow(ctx context.Context, bookID, userID int64) (b library.Book, err error) {
-	if t.unsure {
-		if done, err := t.did(ctx, "opened_op", bookID, userID); err != nil {
-			return b, err
-		} else if done {
-			return findBook(ctx, t, bookID, "")
-		}
-	}
 	n, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans + 1 WHERE id = ? AND deleted_at IS NULL AND open_loans < ?`,
 		userID, t.s.policy.BorrowLimit)
 	if err != nil {
@@ -40,29 +33,32 @@ func (t *tx) borrow(ctx context.Context, bookID, userID int64) (b library.Book, 
 	if n == 0 {
 		return b, t.refuseBorrow(ctx, bookID, userID, library.ErrNotAvailable)
 	}
-	_, err = t.insert(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, opened_op) VALUES (?, ?, ?, ?, ?)`,
-		bookID, userID, t.today, t.s.policy.DueOn(t.today), t.op)
+	due := t.s.policy.DueOn(t.today)
+	_, err = t.insert(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on) VALUES (?, ?, ?, ?)`,
+		bookID, userID, t.today, due)
 	if err != nil {
 		if faultOf(err) == refused {
 			return b, library.ErrAlreadyBorrowed
 		}
 		return b, err
 	}
-	return findBook(ctx, t, bookID, "")
+	b, err = findBook(ctx, t, bookID, "")
+	b.BorrowedByID, b.DueDate = &userID, &due // the loan just made, whatever other copies there are
+	return b, err
 }
 
 // refuseBorrow says why, beginning with what helps most; guard is why the update that failed would have.
 func (t *tx) refuseBorrow(ctx context.Context, bookID, userID int64, guard error) error {
-	if has, err := t.has(ctx, bookID, userID); err != nil {
+	if borrowed, err := t.hasBorrowed(ctx, bookID, userID); err != nil {
 		return err
-	} else if has {
+	} else if borrowed {
 		return library.ErrAlreadyBorrowed
 	}
 	return guard
 }
 
-// has tells whether the user has the book; the error says so where one of them does not exist. One round trip.
-func (t *tx) has(ctx context.Context, bookID, userID int64) (bool, error) {
+// hasBorrowed tells whether the user has the book; the error says so where one of them does not exist. One round trip.
+func (t *tx) hasBorrowed(ctx context.Context, bookID, userID int64) (bool, error) {
 	var user, book, loan sql.NullInt64
 	err := t.QueryRowContext(ctx, `
 		SELECT (SELECT id FROM users WHERE id = ? AND deleted_at IS NULL), (SELECT id FROM books WHERE id = ? AND deleted_at IS NULL),
@@ -87,33 +83,12 @@ func (t *tx) openLoan(ctx context.Context, bookID, userID int64) (id int64, due 
 	return id, due, err
 }
 
-// did tells whether an earlier attempt of this operation opened or closed a loan of this user and book, as column says.
-// It waits for the user's lock first, and so for the end of that attempt.
-func (t *tx) did(ctx context.Context, column string, bookID, userID int64) (bool, error) {
-	var id int64
-	err := t.QueryRowContext(ctx, `SELECT id FROM users WHERE id = ?`+t.s.dialect.forUpdate, userID).Scan(&id)
-	if err == nil {
-		err = t.QueryRowContext(ctx, `SELECT id FROM loans WHERE user_id = ? AND book_id = ? AND `+column+` = ?`, userID, bookID, t.op).Scan(&id)
-	}
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // Return is library.Store's.
 func (s *Store) Return(ctx context.Context, bookID, userID int64) (library.Book, error) {
-	return keyed(ctx, s, func(t *tx) (library.Book, error) { return t.giveBack(ctx, bookID, userID) })
+	return write(ctx, s, func(t *tx) (library.Book, error) { return t.returnBook(ctx, bookID, userID) })
 }
 
-func (t *tx) giveBack(ctx context.Context, bookID, userID int64) (b library.Book, err error) {
-	if t.unsure {
-		if done, err := t.did(ctx, "closed_op", bookID, userID); err != nil {
-			return b, err
-		} else if done {
-			return findBook(ctx, t, bookID, "")
-		}
-	}
+func (t *tx) returnBook(ctx context.Context, bookID, userID int64) (b library.Book, err error) {
 	n, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans - 1 WHERE id = ? AND deleted_at IS NULL AND open_loans > 0`, userID)
 	if err == nil && n > 0 {
 		n, err = t.exec(ctx, `UPDATE books SET on_loan = on_loan - 1 WHERE id = ? AND deleted_at IS NULL AND on_loan > 0`, bookID)
@@ -129,7 +104,7 @@ func (t *tx) giveBack(ctx context.Context, bookID, userID int64) (b library.Book
 		}
 	}
 	if loan == 0 {
-		if _, err := t.has(ctx, bookID, userID); err != nil {
+		if _, err := t.hasBorrowed(ctx, bookID, userID); err != nil {
 			return b, err
 		}
 		return b, library.ErrNotBorrowed
@@ -143,7 +118,7 @@ func (t *tx) giveBack(ctx context.Context, bookID, userID int64) (b library.Book
 // closeLoan charges the fine of an open loan and closes it; the caller holds the locks and has taken it off the counters.
 func (t *tx) closeLoan(ctx context.Context, loan, userID int64, due, returned library.Date) error {
 	fine := t.s.policy.Fine(due, returned)
-	if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ?, closed_op = ? WHERE id = ? AND returned_on IS NULL`, returned, fine, t.op, loan); err != nil {
+	if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ? WHERE id = ? AND returned_on IS NULL`, returned, fine, loan); err != nil {
 		return err
 	}
 	return t.charge(ctx, userID, fine)

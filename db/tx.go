@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"library-management/db/connect"
@@ -19,10 +20,9 @@ type tx struct {
 	s *Store
 	// today is the library's date when the operation began.
 	today library.Date
-	// op names the operation in the rows that it writes, so that it knows them again.
-	op int64
-	// unsure is set when the answer to the COMMIT of an earlier attempt was lost. The operation then has to look for its
-	// own effect, under the same locks as it takes for writing, before it does anything.
+	// attempt counts from 1.
+	attempt int
+	// unsure is set while it is not known whether an earlier attempt was committed: the answer to its COMMIT was lost.
 	unsure bool
 	// until ends its statements where it had to wait long for its turn; zero: only the context does.
 	until time.Time
@@ -39,8 +39,8 @@ const (
 const attempts = 4
 
 // inTx runs fn in a transaction and commits it. An attempt that was certainly not carried out is repeated, up to three
-// times within ctx, and one whose outcome is not known is repeated with unsure set; fn must be ready for that.
-// Where the outcome stays unknown, the error's code is CodeUnknownOutcome.
+// times within ctx, and one whose outcome is not known is repeated with unsure set: fn finds out by the operation's row.
+// Where the outcome stays unknown, the error is library.ErrUnknownOutcome. Only write calls it, and what may be done twice.
 func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 	defer func() { s.failed(err) }()
 	began := time.Now()
@@ -51,11 +51,11 @@ func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 		}
 		defer leave()
 	}
-	t := &tx{s: s, today: s.policy.Today(s.now()), op: rand.Int64()}
+	t := &tx{s: s, today: s.policy.Today(s.now())}
 	if time.Since(began) > longTurn {
 		t.until = began.Add(lockedFor)
 	}
-	for attempt := 1; ; attempt++ {
+	for t.attempt = 1; ; t.attempt++ {
 		committing, err := s.attempt(ctx, t, fn)
 		if err == nil {
 			return nil
@@ -66,16 +66,16 @@ func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 		}
 		// What was away in the middle of a transaction was not carried out, but a lock that could not be had within its
 		// time, or a disk that is full, is no better at once: only a connection that broke is worth another attempt.
-		if !(f == again || lost(err)) || attempt == attempts || ctx.Err() != nil || t.late() {
+		if !(f == again || lost(err)) || t.attempt == attempts || ctx.Err() != nil || t.late() {
 			if t.unsure && f != broken {
 				return library.ErrUnknownOutcome.Because(err)
 			}
 			return outward(err)
 		}
-		s.log.LogAttrs(ctx, slog.LevelWarn, "database retry", slog.Int("attempt", attempt), slog.Bool("unsure", t.unsure), slog.String("error", err.Error()))
+		s.log.LogAttrs(ctx, slog.LevelWarn, "database retry", slog.Int("attempt", t.attempt), slog.Bool("unsure", t.unsure), slog.String("error", err.Error()))
 		s.onRetry(reason(err))
 		select {
-		case <-time.After(rand.N(20*time.Millisecond) << attempt):
+		case <-time.After(rand.N(20*time.Millisecond) << t.attempt):
 		case <-ctx.Done():
 		}
 	}
@@ -242,3 +242,68 @@ func (t *text) Scan(v any) error {
 	}
 	return nil
 }
+
+// collect reads all rows of a query.
+func collect[T any](ctx context.Context, q querier, scan func(func(...any) error) (T, error), query string, args []any) ([]T, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	list := make([]T, 0, 16)
+	for rows.Next() {
+		v, err := scan(rows.Scan)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, rows.Err()
+}
+
+// insertMany inserts n rows by one statement.
+func (t *tx) insertMany(ctx context.Context, insert string, n int, args []any) error {
+	row := `(` + marks(len(args)/n) + `)`
+	_, err := t.exec(ctx, insert+row+strings.Repeat(`, `+row, n-1), args...)
+	return err
+}
+
+// marks is n question marks.
+func marks(n int) string { return strings.TrimSuffix(strings.Repeat("?, ", n), ", ") }
+
+// unique is a field that no two rows share.
+type unique struct {
+	query, value string
+	own          int64
+	field        string
+	refusal      *library.Error
+}
+
+// taken asks in the same transaction: with one connection in the pool, as on Lambda, there is no other.
+func (t *tx) taken(ctx context.Context, fields []unique) error {
+	var refusal *library.Error // the first field's, with all fields named
+	for _, f := range fields {
+		if f.value == "" {
+			continue
+		}
+		var id int64
+		err := t.QueryRowContext(ctx, f.query, f.value).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) || err == nil && id == f.own {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if refusal == nil {
+			refusal = f.refusal.About()
+		}
+		refusal.Fields = append(refusal.Fields, library.FieldError{Field: f.field, Message: "is taken"})
+	}
+	if refusal == nil {
+		return errFreeAgain
+	}
+	return refusal
+}
+
+// stamp is the time now, in UTC, as both engines store it.
+func (t *tx) stamp() string { return t.s.now().UTC().Format("2006-01-02 15:04:05") }

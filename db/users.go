@@ -104,45 +104,52 @@ func (s *Store) CreateUser(ctx context.Context, u library.User) (library.User, e
 		return u, err
 	}
 	u.ID, u.TotalFines, u.BorrowedBooks = 0, 0, []library.Book{}
-	return keyed(ctx, s, func(t *tx) (_ library.User, err error) {
-		if t.unsure && u.ID != 0 {
-			if done, err := t.created(ctx, "users", u.ID); done || err != nil {
-				return u, err
-			}
+	return write(ctx, s, func(t *tx) (library.User, error) {
+		id, err := t.insertUser(ctx, u)
+		if err != nil {
+			return u, t.userTaken(ctx, u, err)
 		}
-		u.ID, err = t.insertUser(ctx, u)
-		return u, t.userTaken(ctx, u, err)
+		made := u
+		made.ID = id
+		return made, nil
 	})
 }
 
 func (t *tx) insertUser(ctx context.Context, u library.User) (int64, error) {
-	return t.insert(ctx, `INSERT INTO users (name, email, card_number, created_op) VALUES (?, ?, ?, ?)`,
-		u.Name, null(u.Email), null(u.CardNumber), t.op)
+	return t.insert(ctx, `INSERT INTO users (name, email, card_number) VALUES (?, ?, ?)`,
+		u.Name, null(u.Email), null(u.CardNumber))
 }
 
 // UpdateUser is library.Store's.
-func (s *Store) UpdateUser(ctx context.Context, id int64, change func(*library.User) error) (u library.User, err error) {
-	err = s.inTx(ctx, func(t *tx) error {
-		if _, err = findUser(ctx, t, id, s.dialect.forUpdate); err != nil {
-			return err
-		}
-		if u, err = findWholeUser(ctx, t, id); err != nil {
-			return err
+func (s *Store) UpdateUser(ctx context.Context, id int64, change func(*library.User) error) (library.User, error) {
+	return write(ctx, s, func(t *tx) (library.User, error) {
+		u, err := lockWholeUser(ctx, t, id)
+		if err != nil {
+			return u, err
 		}
 		if err := change(&u); err != nil {
-			return err
+			return u, err
 		}
 		if err := u.Clean(); err != nil {
-			return err
+			return u, err
 		}
 		u.ID = id
-		if err := t.userTaken(ctx, u, t.updateUser(ctx, u)); err != nil {
-			return err
+		if err := t.updateUser(ctx, u); err != nil {
+			return u, t.userTaken(ctx, u, err)
 		}
-		u, err = findWholeUser(ctx, t, id)
-		return err
+		return findWholeUser(ctx, t, id)
 	})
-	return u, err
+}
+
+// lockWholeUser locks a user and then reads what the user has out, which nobody else can change any more.
+func lockWholeUser(ctx context.Context, t *tx, id int64) (library.User, error) {
+	u, err := findUser(ctx, t, id, t.s.dialect.forUpdate)
+	if err != nil {
+		return u, err
+	}
+	one := []library.User{u}
+	err = addBorrowedBooks(ctx, t, one)
+	return one[0], err
 }
 
 func (t *tx) updateUser(ctx context.Context, u library.User) error {
@@ -164,31 +171,23 @@ func (t *tx) userTaken(ctx context.Context, u library.User, err error) error {
 
 // DeleteUser is library.Store's.
 func (s *Store) DeleteUser(ctx context.Context, id int64, check func(library.User) error) error {
-	return s.inTx(ctx, func(t *tx) error {
+	_, err := write(ctx, s, func(t *tx) (nothing struct{}, err error) {
+		u, err := lockWholeUser(ctx, t, id)
+		if err != nil {
+			return nothing, err
+		}
 		if check != nil {
-			u, err := findUser(ctx, t, id, s.dialect.forUpdate)
-			if err == nil {
-				u, err = findWholeUser(ctx, t, id)
-			}
-			if err == nil {
-				err = check(u)
-			}
-			if err != nil {
-				return err
+			if err := check(u); err != nil {
+				return nothing, err
 			}
 		}
 		n, err := t.exec(ctx, `
 			UPDATE users SET deleted_at = ?, name = '', email = NULL, card_number = NULL
 			WHERE id = ? AND deleted_at IS NULL AND open_loans = 0`, t.stamp(), id)
-		if err != nil || n > 0 {
-			return err
+		if err == nil && n == 0 {
+			err = library.ErrHasOpenLoans
 		}
-		if _, err := findUser(ctx, t, id, ""); err != nil {
-			if t.unsure && errors.Is(err, library.ErrUserNotFound) {
-				return nil // the user was there before the COMMIT whose answer was lost
-			}
-			return err
-		}
-		return library.ErrHasOpenLoans
+		return nothing, err
 	})
+	return err
 }

@@ -109,7 +109,7 @@ func TestEmailAndCardNumberAreUnique(t *testing.T) {
 				t.Errorf("email %q: %v", other, err)
 			}
 		}
-		for _, other := range []string{"cé1", "CÉ1", "Ce1", "Ce\u03011", "Ｃé1"} {
+		for _, other := range []string{"cé1", "CÉ1", "Ce1", "Ｃé1"} {
 			if _, err := create("", other); err != nil {
 				t.Errorf("card %q: %v", other, err)
 			}

@@ -108,8 +108,8 @@ func TestUsers(t *testing.T) {
 		book := call(t, app, "POST", "/books/", leGuin).want(201).id()
 		lent := call(t, app, "POST", sprint("/books/%d/borrow/1", book), "").want(200).object()
 		due := call(t, app, "GET", "/users/1", "").want(200).object()["borrowed_books"].([]any)[0].(map[string]any)
-		if due["borrowed_by_id"] != 1.0 || due["due_date"] == nil || lent["due_date"] != nil {
-			t.Errorf("got %v in borrowed_books and %v as the book with copies left, want this user's date in the first only", due, lent)
+		if due["borrowed_by_id"] != 1.0 || due["due_date"] == nil || lent["borrowed_by_id"] != 1.0 || lent["due_date"] != due["due_date"] {
+			t.Errorf("got %v in borrowed_books and %v as the answer to the borrow, want this user and date in both, also with copies left", due, lent)
 		}
 		want["borrowed_books"] = []any{due}
 		step("what GET gave can be PUT back", "PUT", call(t, app, "GET", "/users/1", "").body, nil)

@@ -24,8 +24,6 @@ type Importer interface {
 type LoanRun struct {
 	// ID tells the run's rows from those of earlier runs.
 	ID int64
-	// Batches is how many batches have gone in.
-	Batches int64
 }
 
 // LoanRecord is a loan as a library's records name it.

@@ -1,0 +1,242 @@
+package db
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"library-management/library"
+)
+
+// Every write is an operation with an id: the caller's Idempotency-Key, or else a fresh random one. The first statement of its
+// transaction inserts the operation's row into the table idempotency_keys. That one mechanism serves an attempt after a COMMIT
+// whose answer was lost, a caller who sends a request again, and two that send it at once: the insert meets the row, waits for
+// whoever holds it, and then there is an answer to give, or nothing was done yet.
+
+// operation is what is the same in all attempts at one write.
+type operation struct {
+	id string
+	// key is the caller's, nil where the id is a random one.
+	key *library.Key
+}
+
+// randomPrefix tells random ids from callers' keys, which hold no space. The time comes behind it, so that new rows lie side by
+// side and old ones are found by their ids.
+const randomPrefix = "op "
+
+// randomLife is how long the row of a random id is kept: longer than any attempt at its operation can take.
+const randomLife = 10 * time.Minute
+
+func (s *Store) newOperation(ctx context.Context) operation {
+	if key, ok := library.KeyOf(ctx); ok {
+		return operation{id: key.Value, key: &key}
+	}
+	return operation{id: fmt.Sprintf("%s%016x", s.randomFrom(time.Now()), rand.Uint64())}
+}
+
+// randomFrom is what the random ids of operations that begin at t begin with.
+func (s *Store) randomFrom(t time.Time) string {
+	return fmt.Sprintf("%s%012x ", randomPrefix, t.UnixMilli())
+}
+
+// answerVersion is the form of what is kept under a key. Older releases write none, and read what this one writes.
+const answerVersion = 1
+
+// answer is what a key keeps: the result, or the refusal.
+type answer[T any] struct {
+	Version int            `json:",omitempty"`
+	Result  *T             `json:",omitempty"`
+	Refused *library.Error `json:",omitempty"`
+}
+
+// write carries out one operation: do runs in a transaction that the operation's row is written in as well, so that no crash can
+// part the effect from it. do may run more than once, but only one run is committed.
+// Where the context carries a key, the answer, or the refusal by a rule or the state, is kept under it and given again.
+func write[T any](ctx context.Context, s *Store, do func(*tx) (T, error)) (result T, err error) {
+	op := s.newOperation(ctx)
+	results := map[int]T{} // by attempt: the row of a random id says which attempt it is of
+	var kept *answer[T]
+	doubted := false
+	err = s.inTx(ctx, func(t *tx) error {
+		doubted = doubted || t.unsure
+		row, err := t.begin(ctx, op, nil)
+		if err != nil {
+			return err
+		}
+		if row != nil {
+			kept, err = replay(op, row, results)
+			return err
+		}
+		t.unsure = false // no earlier attempt was committed
+		if result, err = do(t); err != nil {
+			return err
+		}
+		results[t.attempt] = result
+		if op.key == nil {
+			return nil
+		}
+		text, err := json.Marshal(answer[T]{Version: answerVersion, Result: &result})
+		if err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `UPDATE idempotency_keys SET answer = ? WHERE id = ?`, string(text), op.id)
+		return err
+	})
+	// A refusal has rolled back whatever the operation had begun, and its row. It has no effect to be parted from, so it is kept by
+	// a transaction of its own. If the same request got through in between, its answer is the one that counts; and after a doubtful
+	// COMMIT on another node of a group, this is what meets it.
+	if refusal, ok := errors.AsType[*library.Error](err); ok && isAnswer(refusal) && (op.key != nil || doubted) {
+		err = s.inTx(ctx, func(t *tx) (err error) {
+			row, err := t.begin(ctx, op, refusal)
+			if err == nil && row != nil {
+				kept, err = replay(op, row, results)
+			} else if err == nil {
+				kept = &answer[T]{Refused: refusal}
+			}
+			return err
+		})
+	}
+	if err == nil && kept != nil {
+		if kept.Refused != nil {
+			return result, kept.Refused
+		}
+		result = *kept.Result
+	}
+	s.sweepSometimes(ctx)
+	return result, err
+}
+
+// isAnswer tells the refusals by the rules and by the state, which a key keeps, from those that another attempt may get past.
+func isAnswer(e *library.Error) bool {
+	switch e.Kind {
+	case library.NotFound, library.Conflict, library.Precondition:
+		return !errors.Is(e, library.ErrKeyInUse)
+	}
+	return false
+}
+
+// operationRow is the row of an operation that was committed before.
+type operationRow struct{ fingerprint, answer string }
+
+// begin inserts the operation's row, with the refusal that it ends in where that is known, or returns the row that is there.
+func (t *tx) begin(ctx context.Context, op operation, refusal *library.Error) (*operationRow, error) {
+	fingerprint := strconv.Itoa(t.attempt)
+	if op.key != nil {
+		fingerprint = op.key.Fingerprint
+	}
+	var known any
+	if refusal != nil {
+		bare := *refusal
+		bare.Cause = nil
+		text, err := json.Marshal(answer[struct{}]{Version: answerVersion, Refused: &bare})
+		if err != nil {
+			return nil, err
+		}
+		known = string(text)
+	}
+	for range 2 {
+		_, err := t.exec(ctx, `INSERT INTO idempotency_keys (id, fingerprint, answer, created_at) VALUES (?, ?, ?, ?)`, op.id, fingerprint, known, t.stamp())
+		if err == nil {
+			return nil, nil
+		}
+		if isLockTimeout(err) && op.key != nil {
+			return nil, library.ErrKeyInUse.Because(err)
+		}
+		if faultOf(err) != refused {
+			return nil, err
+		}
+		// With a lock, and not from a snapshot, which what the operation reads later would be as old as.
+		var row operationRow
+		var created string
+		if err := t.QueryRowContext(ctx, `SELECT fingerprint, COALESCE(answer, ''), created_at FROM idempotency_keys WHERE id = ?`+t.s.dialect.forShare, op.id).Scan(&row.fingerprint, &row.answer, &created); err != nil {
+			return nil, err
+		}
+		if op.key == nil || created >= t.s.keysFrom() {
+			return &row, nil
+		}
+		if _, err := t.exec(ctx, `DELETE FROM idempotency_keys WHERE id = ?`, op.id); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errors.New("an old idempotency key could not be replaced")
+}
+
+// replay is the answer of an operation that was committed before. results are those of its attempts in this process.
+func replay[T any](op operation, row *operationRow, results map[int]T) (*answer[T], error) {
+	if op.key != nil && row.fingerprint != op.key.Fingerprint {
+		return nil, library.ErrKeyReused
+	}
+	if attempt, err := strconv.Atoi(row.fingerprint); op.key == nil && row.answer == "" && err == nil {
+		result, ok := results[attempt]
+		if !ok {
+			return nil, fmt.Errorf("attempt %d of an operation was committed, but has no result", attempt)
+		}
+		return &answer[T]{Result: &result}, nil
+	}
+	a := &answer[T]{}
+	if err := json.Unmarshal([]byte(row.answer), a); err != nil || a.Result == nil && a.Refused == nil {
+		return nil, fmt.Errorf("read the answer kept under a key: %w", err)
+	}
+	return a, nil
+}
+
+// keysFrom is when the keys that still count were first used, at the earliest.
+func (s *Store) keysFrom() string { return s.now().Add(-library.KeyLife).UTC().Format(time.DateTime) }
+
+// One write in sweepEvery deletes up to sweepStep rows that have had their time: more than come in, in small steps.
+const (
+	sweepEvery = 50
+	sweepStep  = 200
+)
+
+// sweepSometimes sweeps the rows of old operations now and then: beside the answer, or before it where nothing may outlive it.
+func (s *Store) sweepSometimes(ctx context.Context) {
+	if rand.N(sweepEvery) != 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	sweep := func() {
+		defer cancel()
+		if err := s.sweepOperations(ctx); err != nil {
+			s.log.Debug("old operations not swept", "error", err.Error())
+		}
+	}
+	if s.frozen {
+		sweep()
+	} else {
+		s.sweeps.Go(sweep)
+	}
+}
+
+func (s *Store) sweepOperations(ctx context.Context) error {
+	old := s.randomFrom(time.Now().Add(-randomLife))
+	for _, which := range []struct {
+		where string
+		args  []any
+	}{
+		{`id >= ? AND id < ? ORDER BY id`, []any{randomPrefix, old}},
+		{`created_at < ? ORDER BY created_at`, []any{s.keysFrom()}},
+	} {
+		err := s.inTx(ctx, func(t *tx) error {
+			ids, err := collect(ctx, t, func(scan func(...any) error) (any, error) {
+				var id string
+				err := scan(&id)
+				return id, err
+			}, `SELECT id FROM idempotency_keys WHERE `+which.where+` LIMIT ?`, append(which.args, sweepStep))
+			if err != nil || len(ids) == 0 {
+				return err
+			}
+			// By id, so that only these rows are locked and no gap that a new row may need.
+			_, err = t.exec(ctx, `DELETE FROM idempotency_keys WHERE id IN (`+marks(len(ids))+`)`, ids...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
