@@ -82,7 +82,7 @@ func TestUpgrade(t *testing.T) {
 // oldVersion builds the program as it was before its newest migration.
 func oldVersion(t *testing.T) (program, commit string) {
 	t.Helper()
-	files, err := filepath.Glob("../db/migrations/mysql/*.sql")
+	files, err := filepath.Glob("../db/schema/migrations/mysql/*.sql")
 	if err != nil || len(files) == 0 {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func oldVersion(t *testing.T) (program, commit string) {
 		return strings.TrimSpace(string(out))
 	}
 	// As it was when the newest was added; where that is the first commit of a history, there is no older version.
-	added := git("log", "--diff-filter=A", "-1", "--format=%H", "--", files[len(files)-1])
+	added := git("log", "--follow", "--diff-filter=A", "-1", "--format=%H", "--", files[len(files)-1])
 	if added == "" {
 		t.Skip("the newest migration is not committed yet")
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"library-management/db/connect"
+	"library-management/db/schema"
 	"library-management/library"
 )
 
@@ -150,7 +151,7 @@ func (s *Store) Ready(ctx context.Context) error {
 
 func (s *Store) check(ctx context.Context) error {
 	if !s.ready.current {
-		if err := s.schemaCurrent(ctx); err != nil {
+		if err := schema.Current(ctx, s.database); err != nil {
 			return err
 		}
 		s.ready.current = true

@@ -1,10 +1,11 @@
-package db
+package schema
 
 import (
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -38,8 +39,16 @@ type Adopted struct {
 	Notes []string
 }
 
+// Terms are what an adopted loan is lent by where the original tables do not say.
+type Terms struct {
+	// Today is the library's date, and DueOn that on which what is lent today is due.
+	Today, DueOn library.Date
+	// LoanDays is how many days before it is due a book was lent.
+	LoanDays int
+}
+
 // tables lists those of the database that matter here.
-func tables(ctx context.Context, q querier, engine connect.Engine) ([]string, error) {
+func tables(ctx context.Context, q *sql.DB, engine connect.Engine) ([]string, error) {
 	query := `SELECT name FROM sqlite_master WHERE type = 'table'`
 	if engine == connect.MySQL {
 		query = `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`
@@ -47,11 +56,11 @@ func tables(ctx context.Context, q querier, engine connect.Engine) ([]string, er
 	return collect(ctx, q, func(scan func(...any) error) (name string, err error) {
 		err = scan(&name)
 		return strings.ToLower(name), err
-	}, query, nil)
+	}, query)
 }
 
 // refuseOriginal keeps the migrations from a database that another program made, or that is half adopted.
-func refuseOriginal(ctx context.Context, q querier, engine connect.Engine) error {
+func refuseOriginal(ctx context.Context, q *sql.DB, engine connect.Engine) error {
 	have, err := tables(ctx, q, engine)
 	if err != nil {
 		return err
@@ -73,20 +82,20 @@ func refuseOriginal(ctx context.Context, q querier, engine connect.Engine) error
 // Adopt takes over a database of the original project: its users with their fines, its books under their ids, and the
 // loans that are open. The old tables stay, renamed to original_users and original_books. A run that broke off is
 // finished by the next. Errors besides the database's: there is nothing to adopt, or the tables are not the original's.
-func (s *Store) Adopt(ctx context.Context) (a Adopted, err error) {
-	pool, err := s.database.Migrations()
+func Adopt(ctx context.Context, d *connect.Database, terms Terms, log *slog.Logger) (a Adopted, err error) {
+	pool, err := d.Migrations()
 	if err != nil {
 		return a, err
 	}
 	defer pool.Close()
-	if s.database.Engine == connect.MySQL {
+	if d.Engine == connect.MySQL {
 		unlock, err := lockMigrations(ctx, pool)
 		if err != nil {
 			return a, fmt.Errorf("adopt: %w", err)
 		}
 		defer unlock()
 	}
-	have, err := tables(ctx, pool, s.database.Engine)
+	have, err := tables(ctx, pool, d.Engine)
 	if err != nil {
 		return a, fmt.Errorf("adopt: %w", err)
 	}
@@ -113,8 +122,12 @@ func (s *Store) Adopt(ctx context.Context) (a Adopted, err error) {
 			}
 		}
 	}
-	if _, err := s.migrateWith(ctx, pool); err != nil {
+	p, err := provider(pool, d.Engine)
+	if err != nil {
 		return a, err
+	}
+	if _, err := up(ctx, p, log); err != nil {
+		return a, fmt.Errorf("adopt: %w", err)
 	}
 	source := func(name string) string {
 		if slices.Contains(have, kept[name]) {
@@ -122,14 +135,7 @@ func (s *Store) Adopt(ctx context.Context) (a Adopted, err error) {
 		}
 		return setAside[name]
 	}
-	err = s.inTx(ctx, func(t *tx) (err error) {
-		a = Adopted{}
-		if err := t.adoptUsers(ctx, source("users"), &a); err != nil {
-			return err
-		}
-		return t.adoptBooks(ctx, source("books"), &a)
-	})
-	if err != nil {
+	if a, err = copyOriginals(ctx, pool, source, terms); err != nil {
 		return a, fmt.Errorf("adopt: %w", err)
 	}
 	for _, name := range originals {
@@ -142,8 +148,25 @@ func (s *Store) Adopt(ctx context.Context) (a Adopted, err error) {
 	return a, nil
 }
 
+// copyOriginals copies the rows of the old tables in one transaction.
+func copyOriginals(ctx context.Context, pool *sql.DB, source func(table string) string, terms Terms) (Adopted, error) {
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return Adopted{}, err
+	}
+	defer tx.Rollback()
+	var a Adopted
+	if err := a.users(ctx, tx, source("users")); err != nil {
+		return Adopted{}, err
+	}
+	if err := a.books(ctx, tx, source("books"), terms); err != nil {
+		return Adopted{}, err
+	}
+	return a, tx.Commit()
+}
+
 // looksOriginal asks for the columns by their names.
-func looksOriginal(ctx context.Context, q querier, table string) error {
+func looksOriginal(ctx context.Context, q *sql.DB, table string) error {
 	columns := map[string]string{"users": "id, name, total_fines", "books": "id, title, author, available, borrowed_by_id, due_date"}[table]
 	rows, err := q.QueryContext(ctx, `SELECT `+columns+` FROM `+table+` WHERE 1 = 0`)
 	if err != nil {
@@ -152,17 +175,17 @@ func looksOriginal(ctx context.Context, q querier, table string) error {
 	return rows.Close()
 }
 
-// adoptUsers copies what an earlier run has not: the ids tell.
-func (t *tx) adoptUsers(ctx context.Context, table string, a *Adopted) error {
+// users copies what an earlier run has not: the ids tell.
+func (a *Adopted) users(ctx context.Context, tx *sql.Tx, table string) error {
 	type original struct {
 		id    int64
 		name  sql.NullString
 		fines sql.NullFloat64
 	}
-	users, err := collect(ctx, t, func(scan func(...any) error) (u original, err error) {
+	users, err := collect(ctx, tx, func(scan func(...any) error) (u original, err error) {
 		err = scan(&u.id, &u.name, &u.fines)
 		return u, err
-	}, `SELECT id, name, total_fines FROM `+table+` WHERE id NOT IN (SELECT id FROM users) ORDER BY id`, nil)
+	}, `SELECT id, name, total_fines FROM `+table+` WHERE id NOT IN (SELECT id FROM users) ORDER BY id`)
 	if err != nil {
 		return err
 	}
@@ -175,7 +198,7 @@ func (t *tx) adoptUsers(ctx context.Context, table string, a *Adopted) error {
 			note("total_fines %g is kept as %d: whole units of money, 0 or more", u.fines.Float64, fines)
 		}
 		name := tidy("name", u.name, "(no name)", library.MaxName, note)
-		if _, err := t.exec(ctx, `INSERT INTO users (id, name, total_fines, open_loans) VALUES (?, ?, ?, 0)`, u.id, name, fines); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO users (id, name, total_fines, open_loans) VALUES (?, ?, ?, 0)`, u.id, name, fines); err != nil {
 			return err
 		}
 		a.Users++
@@ -184,7 +207,7 @@ func (t *tx) adoptUsers(ctx context.Context, table string, a *Adopted) error {
 	return nil
 }
 
-func (t *tx) adoptBooks(ctx context.Context, table string, a *Adopted) error {
+func (a *Adopted) books(ctx context.Context, tx *sql.Tx, table string, terms Terms) error {
 	type original struct {
 		id            int64
 		title, author sql.NullString
@@ -193,13 +216,13 @@ func (t *tx) adoptBooks(ctx context.Context, table string, a *Adopted) error {
 		due           any
 		userExists    bool
 	}
-	books, err := collect(ctx, t, func(scan func(...any) error) (b original, err error) {
+	books, err := collect(ctx, tx, func(scan func(...any) error) (b original, err error) {
 		err = scan(&b.id, &b.title, &b.author, &b.available, &b.borrowedBy, &b.due, &b.userExists)
 		return b, err
 	}, `
 		SELECT o.id, o.title, o.author, o.available, o.borrowed_by_id, o.due_date, u.id IS NOT NULL
 		FROM `+table+` o LEFT JOIN users u ON u.id = o.borrowed_by_id
-		WHERE o.id NOT IN (SELECT id FROM books) ORDER BY o.id`, nil)
+		WHERE o.id NOT IN (SELECT id FROM books) ORDER BY o.id`)
 	if err != nil {
 		return err
 	}
@@ -220,7 +243,7 @@ func (t *tx) adoptBooks(ctx context.Context, table string, a *Adopted) error {
 			note("not available, though nobody has it; it is free")
 		}
 		title, author := tidy("title", b.title, "(no title)", library.MaxTitle, note), tidy("author", b.author, "(no author)", library.MaxAuthor, note)
-		if _, err := t.exec(ctx, `INSERT INTO books (id, title, author, copies, on_loan) VALUES (?, ?, ?, 1, ?)`, b.id, title, author, out); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO books (id, title, author, copies, on_loan) VALUES (?, ?, ?, 1, ?)`, b.id, title, author, out); err != nil {
 			return err
 		}
 		a.Books++
@@ -229,15 +252,15 @@ func (t *tx) adoptBooks(ctx context.Context, table string, a *Adopted) error {
 		}
 		due, err := dueDate(b.due)
 		if err != nil {
-			due = t.s.policy.DueOn(t.today)
+			due = terms.DueOn
 			note("lent without a due date that can be read; it is due on %s", due)
 		}
 		// When it was lent is not known; by the rules it was so many days before it is due.
-		borrowed := min(due.AddDays(-t.s.policy.LoanDays), t.today)
-		if _, err := t.insert(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on) VALUES (?, ?, ?, ?)`, b.id, b.borrowedBy.Int64, borrowed, due); err != nil {
+		borrowed := min(due.AddDays(-terms.LoanDays), terms.Today)
+		if _, err := tx.ExecContext(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on) VALUES (?, ?, ?, ?)`, b.id, b.borrowedBy.Int64, borrowed, due); err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans + 1 WHERE id = ?`, b.borrowedBy.Int64); err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE users SET open_loans = open_loans + 1 WHERE id = ?`, b.borrowedBy.Int64); err != nil {
 			return err
 		}
 		a.Loans++
@@ -277,4 +300,27 @@ func tidy(field string, text sql.NullString, none string, limit int, note func(s
 		note("its %s is kept as %.60q", field, clean)
 	}
 	return clean
+}
+
+// querier is what a pool, a connection and a transaction have in common.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// collect reads all rows of a query.
+func collect[T any](ctx context.Context, q querier, scan func(func(...any) error) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []T
+	for rows.Next() {
+		v, err := scan(rows.Scan)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, rows.Err()
 }

@@ -1,4 +1,6 @@
-package db
+// Package schema makes a library's tables: the migrations for both engines, their runner, and the adopting of the original
+// project's tables. It knows no rule of lending.
+package schema
 
 import (
 	"context"
@@ -31,23 +33,24 @@ type Migration struct {
 	Applied time.Time
 }
 
-// Migrate brings the schema up to date and returns what it applied. Many instances may call it at once: on MySQL one
-// works while the others wait for it; on SQLite a step is taken once, and the others see that it is there.
-func (s *Store) Migrate(ctx context.Context) (applied []Migration, err error) {
+// Migrate brings the schema up to date and returns what it applied; log is told of each step. Many instances may call it at
+// once: on MySQL one works while the others wait for it; on SQLite a step is taken once, and the others see that it is there.
+// Errors besides the database's: ErrOriginal.
+func Migrate(ctx context.Context, d *connect.Database, log *slog.Logger) (applied []Migration, err error) {
 	migrate := func(p *goose.Provider, pool *sql.DB) error {
-		if err := refuseOriginal(ctx, pool, s.database.Engine); err != nil {
+		if err := refuseOriginal(ctx, pool, d.Engine); err != nil {
 			return err
 		}
-		results, err := s.up(ctx, p)
+		results, err := up(ctx, p, log)
 		applied = append(applied, results...)
 		return err
 	}
-	err = s.withProvider(ctx, migrate)
+	err = withProvider(ctx, d, migrate)
 	// SQLite has no lock that outlives a transaction: where another process is quicker with the same step, this one's is
 	// rolled back as a whole, and a later attempt finds the step done.
-	for end := time.Now().Add(sqliteTurns); err != nil && s.database.Engine == connect.SQLite && !errors.Is(err, ErrOriginal) && ctx.Err() == nil && time.Now().Before(end); {
+	for end := time.Now().Add(sqliteTurns); err != nil && d.Engine == connect.SQLite && !errors.Is(err, ErrOriginal) && ctx.Err() == nil && time.Now().Before(end); {
 		time.Sleep(rand.N(50 * time.Millisecond))
-		err = s.withProvider(ctx, migrate)
+		err = withProvider(ctx, d, migrate)
 	}
 	if err != nil {
 		return applied, fmt.Errorf("migrate: %w", err)
@@ -58,28 +61,19 @@ func (s *Store) Migrate(ctx context.Context) (applied []Migration, err error) {
 // sqliteTurns is how long the processes that start together on one SQLite file take turns at the most.
 const sqliteTurns = 5 * time.Second
 
-// migrateWith migrates for a caller that holds the lock.
-func (s *Store) migrateWith(ctx context.Context, pool *sql.DB) ([]Migration, error) {
-	p, err := s.provider(pool)
-	if err != nil {
-		return nil, err
-	}
-	return s.up(ctx, p)
-}
-
-func (s *Store) up(ctx context.Context, p *goose.Provider) (applied []Migration, err error) {
+func up(ctx context.Context, p *goose.Provider, log *slog.Logger) (applied []Migration, err error) {
 	results, err := p.Up(ctx)
 	for _, r := range results {
 		applied = append(applied, Migration{r.Source.Version, r.Source.Path, time.Now()})
-		s.log.LogAttrs(ctx, slog.LevelInfo, "migration applied", slog.Int64("version", r.Source.Version), slog.String("name", r.Source.Path))
+		log.LogAttrs(ctx, slog.LevelInfo, "migration applied", slog.Int64("version", r.Source.Version), slog.String("name", r.Source.Path))
 	}
 	return applied, err
 }
 
-// Migrations lists the steps of the schema in order.
-func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
+// List has the steps of the schema in order.
+func List(ctx context.Context, d *connect.Database) ([]Migration, error) {
 	var list []Migration
-	err := s.withProvider(ctx, func(p *goose.Provider, _ *sql.DB) error {
+	err := withProvider(ctx, d, func(p *goose.Provider, _ *sql.DB) error {
 		status, err := p.Status(ctx)
 		for _, m := range status {
 			list = append(list, Migration{m.Source.Version, m.Source.Path, m.AppliedAt})
@@ -92,42 +86,17 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	return list, nil
 }
 
-// Prepare brings the schema up to date, or where migrate is false waits until somebody has, and tries again until
-// that is done or ctx ends: the database may come later than this process. What stands in the way is logged.
-// It gives up at once with ErrOriginal.
-func (s *Store) Prepare(ctx context.Context, migrate bool) error {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		var err error
-		if migrate {
-			_, err = s.Migrate(ctx)
-		} else {
-			err = s.schemaCurrent(ctx)
-		}
-		if err == nil || ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if errors.Is(err, ErrOriginal) {
-			return err
-		}
-		s.log.LogAttrs(ctx, slog.LevelWarn, "database not ready", slog.String("error", err.Error()))
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (s *Store) withProvider(ctx context.Context, fn func(*goose.Provider, *sql.DB) error) error {
+func withProvider(ctx context.Context, d *connect.Database, fn func(*goose.Provider, *sql.DB) error) error {
 	// The pool of migrations waits without end, so a server that hangs must be found out before.
-	if err := s.db.PingContext(ctx); err != nil {
+	if err := d.Pool.PingContext(ctx); err != nil {
 		return err
 	}
-	pool, err := s.database.Migrations()
+	pool, err := d.Migrations()
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	if s.database.Engine == connect.MySQL {
+	if d.Engine == connect.MySQL {
 		// Not by goose's own WithSessionLocker: goose looks for its table, and makes it, before it takes that lock, so that
 		// eight instances that start at once fail now and then on a table that is half made.
 		unlock, err := lockMigrations(ctx, pool)
@@ -136,33 +105,33 @@ func (s *Store) withProvider(ctx context.Context, fn func(*goose.Provider, *sql.
 		}
 		defer unlock()
 	}
-	p, err := s.provider(pool)
+	p, err := provider(pool, d.Engine)
 	if err != nil {
 		return err
 	}
 	return fn(p, pool)
 }
 
-func (s *Store) provider(pool *sql.DB) (*goose.Provider, error) {
-	files, err := fs.Sub(migrations, "migrations/"+string(s.database.Engine))
+func provider(pool *sql.DB, engine connect.Engine) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations/"+string(engine))
 	if err != nil {
 		return nil, err
 	}
 	dialect := goose.DialectSQLite3
-	if s.database.Engine == connect.MySQL {
+	if engine == connect.MySQL {
 		dialect = goose.DialectMySQL
 	}
 	return goose.NewProvider(dialect, pool, files)
 }
 
-// schemaCurrent asks whether the schema is as new as this program needs; a newer one serves it as well.
-func (s *Store) schemaCurrent(ctx context.Context) error {
-	names, err := fs.Glob(migrations, "migrations/"+string(s.database.Engine)+"/*.sql")
+// Current returns an error unless the schema is as new as this program needs; a newer one serves it as well.
+func Current(ctx context.Context, d *connect.Database) error {
+	names, err := fs.Glob(migrations, "migrations/"+string(d.Engine)+"/*.sql")
 	if err != nil {
 		return err
 	}
 	var have sql.NullInt64
-	if err := s.db.QueryRowContext(ctx, `SELECT MAX(version_id) FROM goose_db_version`).Scan(&have); err != nil {
+	if err := d.Probe.QueryRowContext(ctx, `SELECT MAX(version_id) FROM goose_db_version`).Scan(&have); err != nil {
 		return fmt.Errorf("ask for the schema's version: %w", err)
 	}
 	if need := int64(len(names)); have.Int64 < need {
