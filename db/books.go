@@ -116,7 +116,7 @@ func (t *tx) updateBook(ctx context.Context, b library.Book) error {
 
 // bookTaken names the unique field that a refused write met. MySQL names the key in a message only, so it is asked for.
 func (t *tx) bookTaken(ctx context.Context, b library.Book, err error) error {
-	if err == nil || faultOf(err) != refused {
+	if err == nil || classOf(err) != duplicate {
 		return err
 	}
 	return t.taken(ctx, []unique{

@@ -50,7 +50,7 @@ func fill(t *testing.T, dir string) (free func()) {
 	return func() { os.Remove(name) }
 }
 
-// The disk is full: writes are Unavailable, reads go on, the balancer keeps the instance, and with room again it writes.
+// The disk is full: writes say so, reads go on, the balancer keeps the instance, and with room again it writes.
 func TestDiskFull(t *testing.T) {
 	large := strings.Repeat("x", library.MaxAuthor)
 	test := func(t *testing.T, dir string, d *dbtest.Database) {
@@ -72,11 +72,11 @@ func TestDiskFull(t *testing.T) {
 				t.Fatal("the disk never fills")
 			}
 		}
-		refused(t, full, library.ErrUnavailable.Code)
+		refused(t, full, library.ErrStorageFull.Code)
 		t.Logf("%v, after %d more books", errors.Unwrap(full), acknowledged-1)
 		for range 20 {
 			if err := write(); err != nil {
-				refused(t, err, library.ErrUnavailable.Code)
+				refused(t, err, library.ErrStorageFull.Code)
 			}
 			_, err := s.FindBook(ctx, first.ID)
 			refused(t, err, "")

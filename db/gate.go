@@ -44,7 +44,7 @@ func (g *gate) enter(ctx context.Context) (leave func(), err error) {
 		select {
 		case g.places <- struct{}{}:
 		case <-ctx.Done():
-			return nil, outward(ctx.Err())
+			return nil, asLibraryError(ctx.Err())
 		}
 	}
 	entered := time.Now()

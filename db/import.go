@@ -58,7 +58,7 @@ func importBatch[T any](ctx context.Context, s *Store, rows []func(*T), r record
 		}
 		results, err = write(ctx, s, func(t *tx) ([]library.Imported, error) { return importRows(ctx, t, rows, fresh, ids, r) })
 		// Somebody else stored one of the identifiers between the look and the write: look again.
-		if err == nil || faultOf(err) != refused || attempt == attempts {
+		if err == nil || classOf(err) != duplicate || attempt == attempts {
 			return results, err
 		}
 	}

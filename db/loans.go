@@ -37,7 +37,7 @@ func (t *tx) borrow(ctx context.Context, bookID, userID int64) (b library.Book, 
 	_, err = t.insert(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on) VALUES (?, ?, ?, ?)`,
 		bookID, userID, t.today, due)
 	if err != nil {
-		if faultOf(err) == refused {
+		if classOf(err) == duplicate {
 			return b, library.ErrAlreadyBorrowed
 		}
 		return b, err

@@ -146,7 +146,7 @@ func (t *tx) begin(ctx context.Context, op operation, refusal *library.Error) (*
 		if isLockTimeout(err) && op.key != nil {
 			return nil, library.ErrKeyInUse.Because(err)
 		}
-		if faultOf(err) != refused {
+		if classOf(err) != duplicate {
 			return nil, err
 		}
 		// With a lock, and not from a snapshot, which what the operation reads later would be as old as.

@@ -60,20 +60,20 @@ func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 		if err == nil {
 			return nil
 		}
-		f := faultOf(err)
-		if committing && lost(err) {
+		class := classOf(err)
+		if committing && outcomeUnknown(err) {
 			t.unsure = true
 		}
 		// What was away in the middle of a transaction was not carried out, but a lock that could not be had within its
 		// time, or a disk that is full, is no better at once: only a connection that broke is worth another attempt.
-		if !(f == again || lost(err)) || t.attempt == attempts || ctx.Err() != nil || t.late() {
-			if t.unsure && f != broken {
+		if !(class == retryable || outcomeUnknown(err)) || t.attempt == attempts || ctx.Err() != nil || t.late() {
+			if t.unsure && class != unforeseen {
 				return library.ErrUnknownOutcome.Because(err)
 			}
-			return outward(err)
+			return asLibraryError(err)
 		}
 		s.log.LogAttrs(ctx, slog.LevelWarn, "database retry", slog.Int("attempt", t.attempt), slog.Bool("unsure", t.unsure), slog.String("error", err.Error()))
-		s.onRetry(reason(err))
+		s.onRetry(retryReason(err))
 		select {
 		case <-time.After(rand.N(20*time.Millisecond) << t.attempt):
 		case <-ctx.Done():
@@ -125,10 +125,10 @@ func (s *Store) read(ctx context.Context, fn func(querier) error) (err error) {
 		if err == nil {
 			return nil
 		}
-		if !(faultOf(err) == again || lost(err)) || attempt == attempts || ctx.Err() != nil {
-			return outward(err)
+		if !(classOf(err) == retryable || outcomeUnknown(err)) || attempt == attempts || ctx.Err() != nil {
+			return asLibraryError(err)
 		}
-		s.onRetry(reason(err))
+		s.onRetry(retryReason(err))
 		select {
 		case <-time.After(rand.N(20*time.Millisecond) << attempt):
 		case <-ctx.Done():

@@ -160,7 +160,7 @@ func (t *tx) updateUser(ctx context.Context, u library.User) error {
 
 // userTaken names the unique field that a refused write met.
 func (t *tx) userTaken(ctx context.Context, u library.User, err error) error {
-	if err == nil || faultOf(err) != refused {
+	if err == nil || classOf(err) != duplicate {
 		return err
 	}
 	return t.taken(ctx, []unique{

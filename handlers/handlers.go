@@ -278,7 +278,7 @@ func route[I, O any](a *api, method, path string, d doc, f func(context.Context,
 			codes = append(codes, library.ErrKeyReused.Code, library.ErrKeyInUse.Code)
 		}
 		if method != http.MethodGet {
-			codes = append(codes, library.ErrUnknownOutcome.Code)
+			codes = append(codes, library.ErrUnknownOutcome.Code, library.ErrStorageFull.Code)
 		}
 	}
 	op := huma.Operation{

@@ -31,6 +31,8 @@ var (
 	ErrKeyInUse = &Error{Kind: Conflict, Code: "idempotency_key_in_use", Title: "Idempotency key in use", Message: "The request with this idempotency key is still being carried out."}
 	// ErrUnavailable: the database cannot do it now, and nothing was changed.
 	ErrUnavailable = &Error{Kind: Unavailable, Code: "unavailable", Title: "Not available now", Message: "The library's database cannot be reached or is too busy right now; nothing was changed. Try again in a moment."}
+	// ErrStorageFull: no write goes through until somebody makes room, and nothing was changed. Reads go on.
+	ErrStorageFull = &Error{Kind: Unavailable, Code: "storage_full", Title: "No room left", Message: "The disk of the library's database is full; nothing was changed. Writing goes on once there is room again."}
 	// ErrOverloaded: too many are waiting already, and nothing was changed.
 	ErrOverloaded = &Error{Kind: Unavailable, Code: "overloaded", Title: "Too busy now", Message: "The library has more to do than it can right now; nothing was changed. Try again in a moment."}
 	// ErrUnknownOutcome: the connection broke while the database was committing, and it could not be found out what came of it.
@@ -40,7 +42,7 @@ var (
 // Refusals are all refusals that a Store or this package may give, in no order.
 func Refusals() []*Error {
 	return []*Error{
-		ErrInvalid, ErrPreconditionFailed, ErrKeyReused, ErrKeyInUse, ErrUnavailable, ErrOverloaded, ErrUnknownOutcome,
+		ErrInvalid, ErrPreconditionFailed, ErrKeyReused, ErrKeyInUse, ErrUnavailable, ErrStorageFull, ErrOverloaded, ErrUnknownOutcome,
 		ErrBookNotFound, ErrBarcodeTaken, ErrISBNTaken, ErrCopiesOnLoan,
 		ErrUserNotFound, ErrEmailTaken, ErrCardNumberTaken,
 		ErrNotAvailable, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotBorrowed, ErrHasOpenLoans,

@@ -133,7 +133,7 @@ func (m *Metrics) Serve(ctx context.Context, address string, source Source) erro
 	m.mu.Lock()
 	m.requests, m.durations = map[request]uint64{}, map[request]*histogram{}
 	m.retries = map[string]uint64{}
-	m.failures = map[string]uint64{"unavailable": 0, "overloaded": 0, "unknown_outcome": 0} // so that an alert sees the first one as a rise
+	m.failures = map[string]uint64{"unavailable": 0, "storage_full": 0, "overloaded": 0, "unknown_outcome": 0} // so that an alert sees the first one as a rise
 	m.mu.Unlock()
 
 	mux := http.NewServeMux()

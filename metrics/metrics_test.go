@@ -83,6 +83,7 @@ library_open_loans 5
 library_database_retries_total{reason="deadlock"} 1
 # TYPE library_database_failures_total counter
 library_database_failures_total{code="overloaded"} 0
+library_database_failures_total{code="storage_full"} 0
 library_database_failures_total{code="unavailable"} 1
 library_database_failures_total{code="unknown_outcome"} 0
 # TYPE library_requests_total counter
