@@ -15,14 +15,20 @@ import (
 	"library-management/library"
 )
 
-// batchSize is how many rows go in by one transaction: enough to make its round trips few, and few enough that a desk
+// batchSize is how many rows are handed to the store at once: enough to make its round trips few, and few enough that a desk
 // which lends one of its books waits for less than a second.
 const batchSize = 250
 
 // Import is one run of an import.
 type Import struct {
 	Store library.Importer
-	// Refused takes a line for each row that does not go in and for each column that is not known; nil drops them.
+	// Columns says what the header calls a column, where it is not the column's own name; nil: nowhere.
+	Columns map[string]string
+	// Lenient takes a row without the cells that are wrong where the record can do without them, and says so: a book's isbn,
+	// published_year, language, category and copies, and the email of a member who has a card number.
+	Lenient bool
+	// Refused takes a line for each row that does not go in; for each that goes in without some of its cells, or whose quotes
+	// may have made one row of several; and for the columns that are not known. nil drops them.
 	Refused io.Writer
 	// Progress is called now and then with the file's name, the bytes read and the rows judged so far; it may be nil.
 	Progress func(file string, bytes int64, rows int)
@@ -32,132 +38,243 @@ type Import struct {
 type Summary struct {
 	File                                 string
 	Created, Updated, Unchanged, Refused int
-	Took                                 time.Duration
+	// CellsLeftOut counts the wrong cells without which rows went in; see Import.Lenient.
+	CellsLeftOut int
+	Took         time.Duration
 }
 
-// Rows is how many rows the file had.
+// Rows is how many rows the file had. A line that cannot be read as CSV counts as one.
 func (s Summary) Rows() int { return s.Created + s.Updated + s.Unchanged + s.Refused }
 
 func (s Summary) String() string {
-	return fmt.Sprintf("%d created, %d updated, %d unchanged, %d refused in %.1f s (%.0f rows a second)",
-		s.Created, s.Updated, s.Unchanged, s.Refused, s.Took.Seconds(), float64(s.Rows())/max(s.Took.Seconds(), 1e-3))
+	without := ""
+	if s.CellsLeftOut > 0 {
+		without = fmt.Sprintf(", %d cells left out", s.CellsLeftOut)
+	}
+	return fmt.Sprintf("%d created, %d updated, %d unchanged, %d refused%s in %.1f s (%.0f rows a second)",
+		s.Created, s.Updated, s.Unchanged, s.Refused, without, s.Took.Seconds(), float64(s.Rows())/max(s.Took.Seconds(), 1e-3))
 }
 
-func (s *Summary) count(results []library.Imported) {
-	for _, r := range results {
-		switch r.Outcome {
-		case library.Created:
-			s.Created++
-		case library.Updated:
-			s.Updated++
-		case library.Unchanged:
-			s.Unchanged++
-		default:
-			s.Refused++
-		}
-	}
-}
+// The columns of each file, and what its header has to have: all of one of the lists.
+var (
+	bookColumns = []string{"barcode", "isbn", "title", "author", "published_year", "language", "category", "copies"}
+	bookNeeds   = [][]string{{"barcode"}, {"isbn"}, {"title", "author"}}
+	userColumns = []string{"card_number", "email", "name"}
+	userNeeds   = [][]string{{"card_number"}, {"email"}}
+	loanColumns = []string{"card_number", "barcode", "borrowed_on", "returned_on"}
+)
 
 // Books imports a catalogue: the columns barcode, isbn, title, author, published_year, language, category and copies, of
 // which a row needs a barcode, an ISBN, or title and author. An error means that the rest of the file was not read; what
 // went in before stays, and the same file can be imported again.
 func (m *Import) Books(ctx context.Context, file string, r io.Reader) (Summary, error) {
-	t := &table{columns: []string{"barcode", "isbn", "title", "author", "published_year", "language", "category", "copies"},
-		needs: [][]string{{"barcode"}, {"isbn"}, {"title", "author"}}}
-	return run(ctx, m, file, r, t, bookRow, m.Store.ImportBooks)
+	return run(ctx, m, file, r, &table{columns: bookColumns, needs: bookNeeds}, bookRow, m.Store.ImportBooks)
 }
 
 // Users imports members: the columns card_number, email and name, of which a row needs a card number or an email address.
 // Errors are those of Books.
 func (m *Import) Users(ctx context.Context, file string, r io.Reader) (Summary, error) {
-	t := &table{columns: []string{"card_number", "email", "name"}, needs: [][]string{{"card_number"}, {"email"}}}
-	return run(ctx, m, file, r, t, userRow, m.Store.ImportUsers)
+	return run(ctx, m, file, r, &table{columns: userColumns, needs: userNeeds}, userRow, m.Store.ImportUsers)
 }
 
 // Loans imports the history of loans: the columns card_number, barcode, borrowed_on and returned_on, which is empty
 // where the book is still out. Errors are those of Books.
 func (m *Import) Loans(ctx context.Context, file string, r io.Reader) (Summary, error) {
-	t := &table{columns: []string{"card_number", "barcode", "borrowed_on", "returned_on"}}
-	t.needs = [][]string{t.columns}
 	loans, err := m.Store.BeginLoans(ctx)
 	if err != nil {
 		return Summary{File: file}, err
 	}
-	s, err := run(ctx, m, file, r, t, loanRow, func(ctx context.Context, rows []library.LoanRecord) ([]library.Imported, error) {
-		return m.Store.ImportLoans(ctx, &loans, rows)
-	})
+	s, err := run(ctx, m, file, r, &table{columns: loanColumns, needs: [][]string{loanColumns}}, loanRow,
+		func(ctx context.Context, rows []library.LoanRecord) ([]library.Imported, error) {
+			return m.Store.ImportLoans(ctx, &loans, rows)
+		})
 	// Also when it broke off: the next run counts from the start of the file.
 	return s, errors.Join(err, m.Store.EndLoans(context.WithoutCancel(ctx), loans))
 }
 
-// run reads a file row by row, in constant memory, and hands the rows to store in batches.
-func run[T any](ctx context.Context, m *Import, file string, r io.Reader, t *table, parse func(cells) (T, error), store func(context.Context, []T) ([]library.Imported, error)) (s Summary, err error) {
-	s.File = file
+// run reads a file row by row and hands the rows to the store in batches. What it keeps of a row is some 30 bytes for each of
+// its keys.
+func run[T any](ctx context.Context, m *Import, file string, r io.Reader, t *table, parse func(c cells, lenient bool) (row[T], error), store func(context.Context, []T) ([]library.Imported, error)) (Summary, error) {
+	f := &fileRun[T]{m: m, t: t, store: store, summary: Summary{File: file}, seen: map[uint64]earlier{}}
 	start := time.Now()
-	defer func() { s.Took = time.Since(start) }()
-	say := func(line int, format string, args ...any) {
-		if m.Refused != nil {
-			fmt.Fprintf(m.Refused, "%s:%d: %s\n", file, line, fmt.Sprintf(format, args...))
-		}
-	}
-	if err := t.open(r); err != nil {
-		return s, fmt.Errorf("%s: %w", file, err)
-	}
-	for _, name := range t.unknown {
-		say(1, "warning: the column %.100q is not known and is left out", name)
-	}
+	err := f.rows(ctx, r, parse)
+	f.summary.Took = time.Since(start)
+	return f.summary, err
+}
 
-	var batch []T
-	var lines []int
-	refused := map[int]error{} // by line: rows of this batch that cannot be read, or that the store refuses
-	flush := func() error {
-		if len(batch) > 0 {
-			results, err := store(ctx, batch)
-			if err != nil {
-				return fmt.Errorf("%s: line %d and on: %w; what went in before stays, and the file can be imported again as it is", file, lines[0], err)
-			}
-			s.count(results)
-			for i, r := range results {
-				if r.Err != nil {
-					refused[lines[i]] = r.Err
-				}
-			}
-		}
-		for _, line := range slices.Sorted(maps.Keys(refused)) {
-			say(line, "%s", reason(refused[line]))
-		}
-		batch, lines = batch[:0], lines[:0]
-		clear(refused)
-		if m.Progress != nil {
-			m.Progress(file, t.read.total, s.Rows())
-		}
-		return nil
+// fileRun is the run of one file.
+type fileRun[T any] struct {
+	m       *Import
+	t       *table
+	store   func(context.Context, []T) ([]library.Imported, error)
+	summary Summary
+	// batch are the rows to be handed to the store next, and refused, by their first lines, those between them that it does not get.
+	batch   []placed[T]
+	refused map[int]refusal
+	seen    map[uint64]earlier // by the hash of a key
+}
+
+// placed is a row with its place in the file.
+type placed[T any] struct {
+	row[T]
+	at       span
+	doubtful bool // see cells
+}
+
+type refusal struct {
+	at  span
+	err error
+}
+
+// earlier is the row that a key was first met in.
+type earlier struct{ line, says uint32 }
+
+func (f *fileRun[T]) rows(ctx context.Context, r io.Reader, parse func(cells, bool) (row[T], error)) error {
+	file := f.summary.File
+	f.t.names = f.m.Columns
+	if err := f.t.open(r); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
+	if unknown := f.t.unknown; len(unknown) == 1 {
+		f.say(span{1, 1}, "warning: the column %.100q is not known and is left out", unknown[0])
+	} else if len(unknown) > 1 {
+		f.say(span{1, 1}, "warning: these columns are not known and are left out: %.1000s", strings.Join(unknown, ", "))
+	}
+	f.refused = map[int]refusal{}
 	for {
-		row, line, err := t.next()
+		c, at, err := f.t.next()
 		if err == io.EOF {
-			return s, flush()
-		}
-		var parsed T
-		if err == nil {
-			parsed, err = parse(row)
+			return f.flush(ctx)
 		}
 		if fatal, ok := errors.AsType[*unreadable](err); ok {
-			return s, errors.Join(flush(), fmt.Errorf("%s: after line %d: %w", file, line, fatal.error))
+			return errors.Join(f.flush(ctx), fmt.Errorf("%s: after line %d: %w", file, at.last, fatal.error))
+		}
+		p := placed[T]{at: at}
+		if err == nil {
+			p.row, err = parse(c, f.m.Lenient)
+			p.doubtful = c.doubtful
+		}
+		if err == nil {
+			first, contradicts := f.contradicts(p.row)
+			if contradicts && len(f.batch) > 0 && first >= f.batch[0].at.first {
+				if err := f.flush(ctx); err != nil { // the earlier one may be refused yet, and then this one counts
+					return err
+				}
+			}
+			err = f.note(p)
 		}
 		if err != nil {
-			s.Refused++
-			refused[line] = err
+			f.summary.Refused++
+			f.refused[at.first] = refusal{at, err}
 		} else {
-			batch, lines = append(batch, parsed), append(lines, line)
+			f.batch = append(f.batch, p)
 		}
-		if len(batch)+len(refused) >= batchSize {
-			if err := flush(); err != nil {
-				return s, err
+		if len(f.batch)+len(f.refused) >= batchSize {
+			if err := f.flush(ctx); err != nil {
+				return err
 			}
 		}
 	}
 }
+
+// contradicts reports whether an earlier row is about the same record and says something else, and on which line it begins.
+func (f *fileRun[T]) contradicts(r row[T]) (line int, _ bool) {
+	for _, k := range r.keys {
+		if e, ok := f.seen[k.hash]; ok && e.says != r.says {
+			return int(e.line), true
+		}
+	}
+	return 0, false
+}
+
+// note remembers what a row is known by, or refuses it: of two rows about one record that say different things only one can
+// be right, and nobody but the librarian knows which.
+func (f *fileRun[T]) note(p placed[T]) error {
+	var wrong []library.FieldError
+	for _, k := range p.keys {
+		if e, ok := f.seen[k.hash]; ok && e.says != p.says {
+			wrong = append(wrong, library.FieldError{Field: k.names, Message: fmt.Sprintf("stood on line %d already, with other things beside it; that line counts", e.line)})
+		}
+	}
+	if wrong != nil {
+		return library.ErrInvalid.About(wrong...)
+	}
+	for _, k := range append(p.keys, p.other) {
+		if _, ok := f.seen[k.hash]; !ok && k.names != "" {
+			f.seen[k.hash] = earlier{line: uint32(p.at.first), says: p.says}
+		}
+	}
+	return nil
+}
+
+// forget takes a row that was refused out of what note remembers.
+func (f *fileRun[T]) forget(p placed[T]) {
+	for _, k := range append(p.keys, p.other) {
+		if f.seen[k.hash].line == uint32(p.at.first) {
+			delete(f.seen, k.hash)
+		}
+	}
+}
+
+// flush hands the batch to the store and says which rows did not go in, in the order of the file.
+func (f *fileRun[T]) flush(ctx context.Context) error {
+	said := f.refused
+	if len(f.batch) > 0 {
+		records := make([]T, len(f.batch))
+		for i, p := range f.batch {
+			records[i] = p.record
+		}
+		results, err := f.store(ctx, records)
+		if err != nil {
+			return fmt.Errorf("%s: line %d and on: %w; what went in before stays, and the file can be imported again as it is", f.summary.File, f.batch[0].at.first, err)
+		}
+		for i, r := range results {
+			p := f.batch[i]
+			switch r.Outcome {
+			case library.Created:
+				f.summary.Created++
+			case library.Updated:
+				f.summary.Updated++
+			case library.Unchanged:
+				f.summary.Unchanged++
+			default:
+				f.summary.Refused++
+				f.forget(p)
+				said[p.at.first] = refusal{p.at, r.Err}
+				continue
+			}
+			var warnings []string
+			if p.doubtful {
+				warnings = append(warnings, "these lines are taken as one row with line breaks in it, because of their quotes")
+			}
+			if p.left != nil {
+				f.summary.CellsLeftOut += len(p.left)
+				warnings = append(warnings, fmt.Sprintf("goes in without its %s: %s", strings.Join(fieldNames(p.left), " and "), reason(library.ErrInvalid.About(p.left...))))
+			}
+			if warnings != nil {
+				said[p.at.first] = refusal{p.at, errors.New("warning: " + strings.Join(warnings, "; "))}
+			}
+		}
+	}
+	for _, line := range slices.Sorted(maps.Keys(said)) {
+		f.say(said[line].at, "%s", reason(said[line].err))
+	}
+	f.batch = f.batch[:0]
+	clear(f.refused)
+	if f.m.Progress != nil {
+		f.m.Progress(f.summary.File, f.t.lines.read.total, f.summary.Rows())
+	}
+	return nil
+}
+
+func (f *fileRun[T]) say(at span, format string, args ...any) {
+	if f.m.Refused != nil {
+		fmt.Fprintf(f.m.Refused, "%s:%s: %s\n", f.summary.File, at, fmt.Sprintf(format, args...))
+	}
+}
+
+// notUTF8Message is library's; a spreadsheet's plain "CSV" is in the machine's old character set.
+const notUTF8Message = "must be valid UTF-8"
 
 // reason is what is wrong with a row, each field with its name.
 func reason(err error) string {
@@ -167,6 +284,9 @@ func reason(err error) string {
 	}
 	var parts []string
 	for _, f := range e.Fields {
+		if f.Message == notUTF8Message {
+			f.Message += `: save the file as "CSV UTF-8"`
+		}
 		parts = append(parts, f.Field+" "+f.Message)
 	}
 	return strings.Join(parts, "; ")

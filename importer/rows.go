@@ -2,30 +2,77 @@ package importer
 
 import (
 	"errors"
+	"hash/maphash"
+	"slices"
 	"strconv"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 
 	"library-management/library"
 )
 
+// row is one row of a file, ready for the store.
+type row[T any] struct {
+	record T
+	// keys are what the row is known by: another row with one of them is about the same record. None where two rows are two
+	// records whatever they say.
+	keys []key
+	// other is what a row that has nothing better may know the record by besides; the zero key where there is nothing.
+	other key
+	// says tells the row from one that says something else.
+	says uint32
+	// left are the cells that were left out because they are wrong.
+	left []library.FieldError
+}
+
+// key is what a record is known by: names are the columns, hash their content.
+type key struct {
+	names string
+	hash  uint64
+}
+
+var seed = maphash.MakeSeed()
+
+func keyOf(names string, values ...string) key {
+	return key{names, hashOf(append(values, names)...)}
+}
+
+func hashOf(values ...string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for _, v := range values {
+		h.WriteString(v)
+		h.WriteByte(0) // which no value has
+	}
+	return h.Sum64()
+}
+
 // bookRow is what a row writes into a book: the columns that the file has. An empty cell says nothing, so what is known
-// stays; only a title, an author or a name has to be there.
-func bookRow(c cells) (func(*library.Book), error) {
+// stays; only a title and an author have to be there. With lenient a wrong cell that the book can do without is left out.
+func bookRow(c cells, lenient bool) (r row[func(*library.Book)], err error) {
+	fresh := library.Book{Copies: 1}
 	var wrong []library.FieldError
-	number := func(column string) *int {
+	number := func(column string, read func(string) (int, bool)) *int {
 		s, _ := c.get(column)
 		if s == "" {
 			return nil
 		}
-		n, err := strconv.Atoi(s)
-		if err != nil {
+		n, ok := read(s)
+		if !ok {
 			wrong = append(wrong, library.FieldError{Field: column, Message: "must be a whole number"})
 		}
 		return &n
 	}
-	year, copies := number("published_year"), number("copies")
-	row := func(b *library.Book) {
-		c.write(map[string]*string{"barcode": &b.Barcode, "isbn": &b.ISBN, "title": &b.Title, "author": &b.Author,
-			"language": &b.Language, "category": &b.Category})
+	year, copies := number("published_year", wholeYear), number("copies", whole)
+	r.record = func(b *library.Book) {
+		c.write("title", &b.Title)
+		c.write("author", &b.Author)
+		c.write("language", &b.Language)
+		c.write("category", &b.Category)
+		c.identify("barcode", &b.Barcode)
+		c.identify("isbn", &b.ISBN)
 		if year != nil {
 			b.PublishedYear = year
 		}
@@ -33,31 +80,68 @@ func bookRow(c cells) (func(*library.Book), error) {
 			b.Copies = *copies
 		}
 	}
-	if wrong == nil {
-		return row, nil
+	r.record(&fresh)
+	wrong = c.wrong(wrong, fresh.Clean())
+	if lenient && c.without == nil && onlyOf(wrong, "isbn", "published_year", "language", "category", "copies") {
+		c.without = fieldNames(wrong)
+		r, err = bookRow(c, true)
+		r.left = wrong
+		return r, err
 	}
-	fresh := library.Book{Copies: 1}
-	row(&fresh)
-	return nil, invalid(wrong, fresh.Clean())
+	if wrong != nil {
+		return r, library.ErrInvalid.About(wrong...)
+	}
+	said := func(n *int) string {
+		if n == nil {
+			return ""
+		}
+		return strconv.Itoa(*n)
+	}
+	r.says = uint32(hashOf(fresh.Barcode, fresh.ISBN, fresh.Title, fresh.Author, said(year), fresh.Language, fresh.Category, said(copies)))
+	if fresh.Barcode != "" {
+		r.keys = append(r.keys, keyOf("barcode", fresh.Barcode))
+	}
+	if fresh.ISBN != "" {
+		r.keys = append(r.keys, keyOf("isbn", fresh.ISBN))
+	}
+	if name := keyOf("title, author and published_year", fresh.Title, fresh.Author, said(year)); r.keys == nil {
+		r.keys = []key{name}
+	} else {
+		r.other = name
+	}
+	return r, nil
 }
 
 // userRow is what a row writes into a user.
-func userRow(c cells) (func(*library.User), error) {
-	return func(u *library.User) {
-		c.write(map[string]*string{"card_number": &u.CardNumber, "email": &u.Email, "name": &u.Name})
-	}, nil
-}
-
-// write fills the fields from the columns of the same names.
-func (c cells) write(fields map[string]*string) {
-	for column, field := range fields {
-		if s, ok := c.get(column); ok && (s != "" || column == "title" || column == "author" || column == "name") {
-			*field = s
-		}
+func userRow(c cells, lenient bool) (r row[func(*library.User)], err error) {
+	r.record = func(u *library.User) {
+		c.write("name", &u.Name)
+		c.identify("card_number", &u.CardNumber)
+		c.identify("email", &u.Email)
 	}
+	var fresh library.User
+	r.record(&fresh)
+	wrong := c.wrong(nil, fresh.Clean())
+	if lenient && c.without == nil && fresh.CardNumber != "" && onlyOf(wrong, "email") {
+		c.without = fieldNames(wrong)
+		r, err = userRow(c, true)
+		r.left = wrong
+		return r, err
+	}
+	if wrong != nil {
+		return r, library.ErrInvalid.About(wrong...)
+	}
+	r.says = uint32(hashOf(fresh.CardNumber, fresh.Email, fresh.Name))
+	if fresh.CardNumber != "" {
+		r.keys = append(r.keys, keyOf("card_number", fresh.CardNumber))
+	}
+	if fresh.Email != "" {
+		r.keys = append(r.keys, keyOf("email", library.EmailKey(fresh.Email)))
+	}
+	return r, nil
 }
 
-func loanRow(c cells) (r library.LoanRecord, err error) {
+func loanRow(c cells, _ bool) (r row[library.LoanRecord], err error) {
 	var wrong []library.FieldError
 	date := func(column string) library.Date {
 		s, _ := c.get(column)
@@ -67,28 +151,138 @@ func loanRow(c cells) (r library.LoanRecord, err error) {
 		}
 		return d
 	}
-	r.CardNumber, _ = c.get("card_number")
-	r.Barcode, _ = c.get("barcode")
-	r.BorrowedOn = date("borrowed_on")
+	c.identify("card_number", &r.record.CardNumber)
+	c.identify("barcode", &r.record.Barcode)
+	r.record.BorrowedOn = date("borrowed_on")
 	if s, _ := c.get("returned_on"); s != "" {
 		d := date("returned_on")
-		r.ReturnedOn = &d
+		r.record.ReturnedOn = &d
 	}
 	if wrong != nil {
-		return r, invalid(wrong, nil)
+		return r, library.ErrInvalid.About(wrong...)
 	}
 	return r, nil
 }
 
-// invalid joins what is wrong with a row's cells and what is wrong with the record they make.
-func invalid(wrong []library.FieldError, record error) error {
-	e := library.ErrInvalid.About(wrong...)
-	if r, ok := errors.AsType[*library.Error](record); ok {
-		for _, f := range r.Fields {
-			if f.Field != "published_year" && f.Field != "copies" {
-				e.Fields = append(e.Fields, f)
+// write fills a text from the column. A line break or a tab in it is a space.
+func (c cells) write(column string, field *string) {
+	s, ok := c.get(column)
+	if ok && (s != "" || isRequired(column)) {
+		if strings.ContainsFunc(s, isBreak) {
+			parts := strings.FieldsFunc(s, isBreak)
+			for i := range parts {
+				parts[i] = strings.TrimSpace(parts[i])
+			}
+			s = strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), " ")
+		}
+		*field = s
+	}
+}
+
+// isRequired tells the columns in which an empty cell is wrong from those in which it says nothing.
+func isRequired(column string) bool {
+	return column == "title" || column == "author" || column == "name"
+}
+
+func isBreak(r rune) bool { return strings.ContainsRune("\n\t\v\f\u0085\u2028\u2029", r) }
+
+// identify fills an identifier from the column, without the characters in it that nobody sees.
+func (c cells) identify(column string, field *string) {
+	s, _ := c.get(column)
+	s = norm.NFC.String(s)
+	if strings.ContainsFunc(s, library.IsInvisible) {
+		s = bare(strings.Map(func(r rune) rune {
+			if library.IsInvisible(r) {
+				return -1
+			}
+			return r
+		}, s))
+	}
+	if column == "isbn" {
+		s = onlyISBN(s)
+	}
+	if s != "" {
+		*field = s
+	}
+}
+
+// onlyISBN takes an ISBN out of what catalogues write around it: ISBN: 9780441172719 (pbk.), [0441172717], or both forms of the
+// same one with | between them. What it does not understand it leaves as it is.
+func onlyISBN(s string) string {
+	trimmed := strings.Trim(s, "[]")
+	if rest, ok := strings.CutPrefix(strings.ToUpper(trimmed), "ISBN"); ok {
+		for _, form := range []string{"-13", "-10", "13:", "10:"} {
+			if after, ok := strings.CutPrefix(rest, form); ok {
+				rest = after
+				break
 			}
 		}
+		trimmed = strings.TrimLeft(rest, " :")
 	}
-	return e
+	isbn := ""
+	for part := range strings.FieldsFuncSeq(trimmed, func(r rune) bool { return r == '|' || r == ';' || r == ',' }) {
+		part, _, _ = strings.Cut(part, "(")
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		full, ok := library.ISBN13(part)
+		if !ok || isbn != "" && isbn != full {
+			return s
+		}
+		isbn = full
+	}
+	if isbn == "" {
+		return s
+	}
+	return isbn
+}
+
+// whole reads 3, and the 3.0 that a spreadsheet makes of it.
+func whole(s string) (int, bool) {
+	if i := strings.IndexAny(s, ".,"); i >= 0 && i < len(s)-1 && strings.Trim(s[i+1:], "0") == "" {
+		s = s[:i]
+	}
+	n, err := strconv.Atoi(s)
+	return n, err == nil
+}
+
+// wholeYear reads a year as catalogues write it: 1969, c1969, ©1969, [1969], ca. 1969, 1969?, 1969.0, 1969-05-01, -750.
+func wholeYear(s string) (int, bool) {
+	s = strings.ToLower(strings.Trim(s, "[]()?. "))
+	for _, before := range []string{"circa", "ca", "c", "©", "℗", "p"} {
+		if after, ok := strings.CutPrefix(s, before); ok {
+			s = strings.TrimLeft(after, ". ")
+			break
+		}
+	}
+	if len(s) > 4 && s[4] == '-' && !strings.ContainsFunc(s, func(r rune) bool { return r != '-' && !unicode.IsDigit(r) }) && (len(s) == 7 || len(s) == 10) {
+		s = s[:4] // a date
+	}
+	return whole(s)
+}
+
+// wrong adds to what is wrong with a row's cells what is wrong with the record that they make, as far as they say it.
+func (c cells) wrong(wrong []library.FieldError, record error) []library.FieldError {
+	e, ok := errors.AsType[*library.Error](record)
+	if !ok {
+		return wrong
+	}
+	named := fieldNames(wrong)
+	for _, f := range e.Fields {
+		if s, ok := c.get(f.Field); ok && (s != "" || isRequired(f.Field)) && !slices.Contains(named, f.Field) {
+			wrong = append(wrong, f)
+		}
+	}
+	return wrong
+}
+
+func onlyOf(wrong []library.FieldError, columns ...string) bool {
+	return wrong != nil && !slices.ContainsFunc(wrong, func(f library.FieldError) bool { return !slices.Contains(columns, f.Field) })
+}
+
+func fieldNames(wrong []library.FieldError) (names []string) {
+	for _, f := range wrong {
+		names = append(names, f.Field)
+	}
+	return names
 }
