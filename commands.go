@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -17,7 +16,6 @@ import (
 
 	"library-management/db"
 	"library-management/handlers"
-	"library-management/importer"
 )
 
 // version is set when a release is linked; otherwise it is what Go knows of the source.
@@ -40,6 +38,8 @@ const usage = `library lends books: an API on a port, or on AWS Lambda where it 
   library migrate adopt                take over a database of the original project, which stays as it was under other names
   library import [--books FILE] [--users FILE] [--loans FILE]
                                        take in CSV files, each with a header; - is standard input
+    --lenient                          take rows without the cells that are wrong where they can do without them
+    --columns "barcode=Item No,..."    what the file's header calls a column
   library healthcheck                  ask the server on this machine whether it lives: exit status 0 or 1
   library openapi [--yaml]             print the API's OpenAPI document
   library version                      print the version
@@ -71,13 +71,11 @@ func realMain(ctx context.Context, args []string, stdin io.Reader, stdout, stder
 func runCommand(ctx context.Context, command string, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet(command, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	var files importFiles
+	var imports imports
 	var yaml bool
 	switch command {
 	case "import":
-		flags.StringVar(&files.books, "books", "", "")
-		flags.StringVar(&files.users, "users", "", "")
-		flags.StringVar(&files.loans, "loans", "", "")
+		imports.flags(flags)
 	case "openapi":
 		flags.BoolVar(&yaml, "yaml", false, "")
 	case "help", "-h", "-help", "--help":
@@ -126,7 +124,7 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 	case "healthcheck":
 		return healthcheck(ctx, s)
 	case "import":
-		return files.run(ctx, s, stdin, stdout, stderr)
+		return imports.run(ctx, s, stdin, stdout, stderr)
 	}
 	return migrate(ctx, s, args[0], stdout, stderr)
 }
@@ -198,125 +196,4 @@ func migrate(ctx context.Context, s settings, verb string, stdout, stderr io.Wri
 		fmt.Fprintf(t, "%d\t%s\t%s\n", m.Version, strings.TrimSuffix(m.Name, ".sql"), applied)
 	}
 	return t.Flush()
-}
-
-// importFiles are the arguments of library import.
-type importFiles struct{ books, users, loans string }
-
-// errRefused makes the exit status 1 where some rows did not go in.
-var errRefused = errors.New("some rows were refused; the rest went in")
-
-func (f importFiles) run(ctx context.Context, s settings, stdin io.Reader, stdout, stderr io.Writer) error {
-	given := 0
-	for _, name := range []string{f.books, f.users, f.loans} {
-		if name == "-" {
-			given++
-		}
-	}
-	if f == (importFiles{}) || given > 1 {
-		return fmt.Errorf("name one file or more, and - for one of them at the most: %w", errUsage)
-	}
-	parts := []*importPart{{what: "books", name: f.books}, {what: "users", name: f.users}, {what: "loans", name: f.loans}}
-	for _, p := range parts { // before anything is changed
-		if err := p.open(stdin); err != nil {
-			return err
-		}
-		defer p.close()
-	}
-	store, err := db.Open(s.database(s.logger(stderr)))
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	if s.migrates() {
-		if _, err := store.Migrate(ctx); err != nil {
-			return err
-		}
-	}
-	m := &importer.Import{Store: store, Refused: stderr}
-	refused := 0
-	for _, p := range parts {
-		if p.file == nil {
-			continue
-		}
-		done := func() {}
-		if isTerminal(stderr) {
-			bar := &progressBar{w: stderr, size: p.size, start: time.Now()}
-			m.Progress, m.Refused, done = bar.show, bar, bar.clear
-		}
-		take := map[string]func(context.Context, string, io.Reader) (importer.Summary, error){"books": m.Books, "users": m.Users, "loans": m.Loans}[p.what]
-		summary, err := take(ctx, p.name, p.file)
-		done()
-		if summary.Rows() > 0 || err == nil {
-			fmt.Fprintf(stdout, "%s: %s\n", p.what, summary)
-		}
-		if err != nil {
-			return err
-		}
-		refused += summary.Refused
-	}
-	if refused > 0 {
-		return errRefused
-	}
-	return nil
-}
-
-// importPart is one file of an import.
-type importPart struct {
-	what, name string
-	file       io.Reader // nil where none is named
-	size       int64     // 0 where it is not known
-	close      func()
-}
-
-// open opens the file that is named; - is standard input.
-func (p *importPart) open(stdin io.Reader) error {
-	p.close = func() {}
-	switch p.name {
-	case "":
-		return nil
-	case "-":
-		p.file = stdin
-		return nil
-	}
-	file, err := os.Open(p.name)
-	if err != nil {
-		return err
-	}
-	p.file, p.close = file, func() { file.Close() }
-	if info, err := file.Stat(); err == nil {
-		p.size = info.Size()
-	}
-	return nil
-}
-
-// progressBar shows how far an import is, in the last line of a terminal; other lines are written above it.
-type progressBar struct {
-	w     io.Writer
-	size  int64
-	start time.Time
-	last  time.Time
-}
-
-func (b *progressBar) show(file string, bytes int64, rows int) {
-	if time.Since(b.last) < 100*time.Millisecond {
-		return
-	}
-	b.last = time.Now()
-	rate := float64(rows) / max(time.Since(b.start).Seconds(), 1e-3)
-	if b.size == 0 {
-		fmt.Fprintf(b.w, "\r\x1b[K%d rows, %.0f a second", rows, rate)
-		return
-	}
-	const width = 30
-	share := min(float64(bytes)/float64(b.size), 1)
-	filled := int(share * width)
-	fmt.Fprintf(b.w, "\r\x1b[K[%s%s] %3.0f %%  %d rows, %.0f a second", strings.Repeat("#", filled), strings.Repeat(".", width-filled), 100*share, rows, rate)
-}
-
-func (b *progressBar) clear() { fmt.Fprint(b.w, "\r\x1b[K") }
-
-func (b *progressBar) Write(p []byte) (int, error) {
-	b.clear()
-	return b.w.Write(p)
 }

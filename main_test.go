@@ -263,6 +263,10 @@ func TestCommands(t *testing.T) {
 		{[]string{"import", "--books", "-", "--users", "-"}, 2, "", "- for one of them at the most"},
 		{[]string{"import", "--book", "x"}, 2, "", "-book"},
 		{[]string{"import", "--books", "no-such-file.csv"}, 1, "", "no-such-file.csv"},
+		{[]string{"import", "--books", "x", "--columns", "title"}, 2, "", `"title" is not of the form column=Name`},
+		{[]string{"import", "--books", "x", "--columns", "titel=Name"}, 2, "", `there is no column "titel" of books; the columns are barcode`},
+		{[]string{"import", "--books", "x", "--columns", "title=A,title=B"}, 2, "", "--columns names title twice"},
+		{[]string{"import", "--books", "x", "--users", "y", "--columns", "name=A"}, 2, "", "--columns is about one file"},
 		{[]string{"migrate", "status"}, 0, "pending", ""},
 		{[]string{"migrate", "up"}, 0, "  applied 20", ""},
 		{[]string{"migrate", "status"}, 0, "applied ", ""},
@@ -288,6 +292,24 @@ func TestImport_standard_input(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if status, _, stderr := run("title,author\nDune,Frank Herbert\n", "import", "--books", "-"); status != 1 || !strings.Contains(stderr, "cannot be reached") {
 		t.Errorf("without a schema, and not allowed to make it: got %d, %q", status, stderr)
+	}
+}
+
+func TestImport_another_programs_export(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("LOG_LEVEL", "error")
+	for name, export := range map[string]struct{ file, columns, warning string }{
+		"Goodreads": {"Book Id,Title,Author,Author l-f,Additional Authors,ISBN,ISBN13,My Rating,Year Published,Owned Copies\n" +
+			"234225,\"Dune (Dune, #1)\",Frank Herbert,\"Herbert, Frank\",,\"=\"\"0441172717\"\"\",\"=\"\"9780441172719\"\"\",5,1990,1\n7,No ISBN,Nobody,\"Nobody\",,\"=\"\"\"\"\",\"=\"\"\"\"\",0,,0\n",
+			"barcode=Book Id,isbn=ISBN13,published_year=Year Published", "these columns are not known and are left out: Author l-f, Additional Authors, ISBN, My Rating, Owned Copies"},
+		"Koha":         {"barcode,title,author,copyrightdate,isbn\n39999000001310,\"Dune /\",\"Herbert, Frank.\",1965,\"9780441172719 (pbk.) | 0441172717\"\n", "published_year=copyrightdate", ""},
+		"LibraryThing": {"Book Id\tTitle\tPrimary Author\tDate\tISBN\tCopies\n1\tDune\tHerbert, Frank\t1990\t[0441172717]\t1\n", "barcode=Book Id,author=Primary Author,published_year=Date", ""},
+	} {
+		t.Setenv("DATABASE_URL", "sqlite://"+name+".db")
+		status, stdout, stderr := run(export.file, "import", "--books", "-", "--columns", export.columns)
+		if status != 0 || !strings.Contains(stdout, " 0 refused") || !strings.Contains(stderr, export.warning) || (export.warning == "") != (stderr == "") {
+			t.Errorf("%s: got %d, %q, %q", name, status, stdout, stderr)
+		}
 	}
 }
 

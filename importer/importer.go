@@ -64,6 +64,17 @@ var (
 	loanColumns = []string{"card_number", "barcode", "borrowed_on", "returned_on"}
 )
 
+// CheckColumns says which of the columns is none of a file's kind, which is books, users or loans.
+func CheckColumns(kind string, columns map[string]string) error {
+	known := map[string][]string{"books": bookColumns, "users": userColumns, "loans": loanColumns}[kind]
+	for column := range columns {
+		if !slices.Contains(known, column) {
+			return fmt.Errorf("there is no column %.100q of %s; the columns are %s", column, kind, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
 // Books imports a catalogue: the columns barcode, isbn, title, author, published_year, language, category and copies, of
 // which a row needs a barcode, an ISBN, or title and author. An error means that the rest of the file was not read; what
 // went in before stays, and the same file can be imported again.
