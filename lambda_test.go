@@ -253,6 +253,52 @@ func TestLambda_lends(t *testing.T) {
 	}
 }
 
+// TestLambda_conditions: ETags, preconditions and keys mean the same by a port and by each door of Lambda.
+func TestLambda_conditions(t *testing.T) {
+	f := startFunction(t, append(configure(t, dbtest.SQLite(t)), "MIGRATE=auto")...)
+	f.await(t)
+	p := start(t, configure(t, dbtest.SQLite(t))...)
+	p.await(t, "/readyz", 200)
+	for i, door := range append([]string{"port"}, doors...) {
+		t.Run(door, func(t *testing.T) {
+			call := func(status int, method, target, body string, headers ...string) lambdatest.Answer {
+				t.Helper()
+				r := lambdatest.Request{Method: method, Target: target, Body: body, Headers: [][2]string{{"Host", "library.example"}, {"Content-Type", "application/json"}}}
+				for i := 0; i < len(headers); i += 2 {
+					r.Headers = append(r.Headers, [2]string{headers[i], headers[i+1]})
+				}
+				var a lambdatest.Answer
+				if door == "port" {
+					a = p.call(t, r)
+				} else {
+					a = f.call(t, door, r)
+				}
+				if a.Status != status {
+					t.Fatalf("%s %s: got %d %s, want %d", method, target, a.Status, a.Body, status)
+				}
+				return a
+			}
+			path := call(201, "POST", "/users/", `{"name":"Ada"}`).Headers.Get("Location")
+			tag := call(200, "GET", path, "").Headers.Get("ETag")
+			call(304, "GET", path, "", "If-None-Match", tag)
+			call(412, "PUT", path, `{"name":"B"}`, "If-Match", `"x", "y"`)
+			call(412, "PATCH", path, `{"name":"B"}`, "If-None-Match", `"x", `+tag)
+			call(412, "DELETE", path, "", "If-Match", "W/"+tag)
+			key := fmt.Sprint("key-", i)
+			first := call(200, "PUT", path, `{"name":"B"}`, "If-Match", `"x", `+tag, "Idempotency-Key", key)
+			call(200, "PATCH", path, `{"name":"C"}`)
+			if again := call(200, "PUT", path, `{"name":"B"}`, "If-Match", `"x", `+tag, "Idempotency-Key", key); again.Body != first.Body {
+				t.Errorf("again: got %s, want %s", again.Body, first.Body)
+			}
+			call(422, "PUT", path, `{"name":"B"}`, "If-Match", tag, "Idempotency-Key", key)
+			if got := call(200, "GET", path, "").Body; !strings.Contains(got, `"C"`) {
+				t.Errorf("a replay undid a later edit: %s", got)
+			}
+			call(204, "DELETE", path, "", "If-Match", call(200, "GET", path, "").Headers.Get("ETag"), "Idempotency-Key", key+"d")
+		})
+	}
+}
+
 func database(t *testing.T, engine string) *dbtest.Database {
 	if engine == "mysql" {
 		return dbtest.MySQL(t)

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -10,17 +9,43 @@ import (
 	"library-management/library"
 )
 
-func (a *api) books() {
-	const tag = "Books"
-	taken := []string{library.ErrBarcodeTaken.Code, library.ErrISBNTaken.Code}
-	changed := append(taken, library.ErrBookNotFound.Code, library.ErrCopiesOnLoan.Code)
-
-	route(a, "GET", "/books/", doc{"list-books", tag, "List the books", "By id, one page at a time.", 200, nil}, a.listBooks)
-	route(a, "POST", "/books/", doc{"create-book", tag, "Add a book", "", 201, taken}, a.createBook)
-	route(a, "GET", "/books/{book_id}", doc{"get-book", tag, "Show a book", "", 200, []string{library.ErrBookNotFound.Code}}, a.findBook)
-	route(a, "PUT", "/books/{book_id}", doc{"replace-book", tag, "Replace a book", "Optional fields that are absent are cleared; copies stays as it is.", 200, changed}, a.replaceBook)
-	route(a, "PATCH", "/books/{book_id}", doc{"update-book", tag, "Change some fields of a book", "A JSON merge patch (RFC 7396): what is absent stays, null clears.", 200, changed}, a.updateBook)
-	route(a, "DELETE", "/books/{book_id}", doc{"delete-book", tag, "Delete a book", "Its returned loans stay as history; its barcode and ISBN are free again.", 204, []string{library.ErrBookNotFound.Code, library.ErrHasOpenLoans.Code}}, a.deleteBook)
+func (a *api) books() []route {
+	return []route{
+		answer(operation{
+			Method: "GET", Path: "/books/", ID: "list-books", Tag: tagBooks, Success: 200,
+			Summary: "List the books",
+			Text:    "By id, one page at a time.",
+			Codes:   reads(),
+		}, a.listBooks),
+		answer(operation{
+			Method: "POST", Path: "/books/", ID: "create-book", Tag: tagBooks, Success: 201,
+			Summary: "Add a book",
+			Codes:   writes(library.ErrBarcodeTaken, library.ErrISBNTaken),
+		}, a.createBook),
+		answer(operation{
+			Method: "GET", Path: "/books/{book_id}", ID: "get-book", Tag: tagBooks, Success: 200,
+			Summary: "Show a book",
+			Codes:   reads(library.ErrBookNotFound),
+		}, a.findBook),
+		answer(operation{
+			Method: "PUT", Path: "/books/{book_id}", ID: "replace-book", Tag: tagBooks, Success: 200,
+			Summary: "Replace a book",
+			Text:    "Optional fields that are absent are cleared; copies stays as it is.",
+			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan),
+		}, a.replaceBook),
+		answer(operation{
+			Method: "PATCH", Path: "/books/{book_id}", ID: "update-book", Tag: tagBooks, Success: 200,
+			Summary: "Change some fields of a book",
+			Text:    "A JSON merge patch (RFC 7396): what is absent stays, null clears.",
+			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan),
+		}, a.updateBook),
+		answer(operation{
+			Method: "DELETE", Path: "/books/{book_id}", ID: "delete-book", Tag: tagBooks, Success: 204,
+			Summary: "Delete a book",
+			Text:    "Its returned loans stay as history; its barcode and ISBN are free again.",
+			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrHasOpenLoans),
+		}, a.deleteBook),
+	}
 }
 
 // Book is a book on the wire. Clients read these names: they never change.
@@ -55,14 +80,6 @@ func wireBooks(list []library.Book) []Book {
 		}
 	}
 	return out
-}
-
-// orNull is how the wire has "not known".
-func orNull(s *string) *string {
-	if *s == "" {
-		return nil
-	}
-	return s
 }
 
 // BookInput is a book as a client sends it.
@@ -129,50 +146,25 @@ type BookPath struct {
 
 type bookOutput struct{ Body Book }
 
-// PageQuery asks for a page. It is exported, like the paths, because huma skips unexported embedded structs.
-type PageQuery struct {
-	Limit  int   `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"How many at the most."`
-	Cursor int64 `query:"cursor" minimum:"1" doc:"Where the page before ended: follow the Link header instead of making one up."`
-}
-
-// next is the Link header (RFC 8288) to the page after id, "" where there is none.
-func (a *api) next(ctx context.Context, path string, p PageQuery, id int64) string {
-	if id == 0 {
-		return ""
-	}
-	return fmt.Sprintf(`<%s%s?limit=%d&cursor=%d>; rel="next"`, a.prefix(ctx), path, p.Limit, id)
-}
-
-func (a *api) listBooks(ctx context.Context, in *struct{ PageQuery }) (*struct {
-	Link string `header:"Link" doc:"The next page, with rel=next; absent on the last."`
-	Body []Book
-}, error) {
-	list, next, err := a.store.FindBooks(ctx, library.Page{After: in.Cursor, Limit: in.Limit})
+func (a *api) listBooks(ctx context.Context, in *struct{ PageQuery }) (*pageOutput[Book], error) {
+	list, next, err := a.store.FindBooks(ctx, in.page())
 	if err != nil {
 		return nil, err
 	}
-	return &struct {
-		Link string `header:"Link" doc:"The next page, with rel=next; absent on the last."`
-		Body []Book
-	}{a.next(ctx, "/books/", in.PageQuery, next), wireBooks(list)}, nil
-}
-
-type createdBook struct {
-	Location string `header:"Location" doc:"The path of the new book."`
-	Body     Book
+	return &pageOutput[Book]{Link: a.next(ctx, "/books/", in.PageQuery, next), Body: wireBooks(list)}, nil
 }
 
 func (a *api) createBook(ctx context.Context, in *struct {
 	Idempotency
 	Body BookInput
-}) (*createdBook, error) {
+}) (*createdOutput[Book], error) {
 	b := library.Book{Copies: 1}
 	in.Body.patch(&b)
 	b, err := a.store.CreateBook(in.under(ctx), b)
 	if err != nil {
 		return nil, err
 	}
-	return &createdBook{a.prefix(ctx) + "/books/" + strconv.FormatInt(b.ID, 10), wireBook(b)}, nil
+	return &createdOutput[Book]{Location: a.prefix(ctx) + "/books/" + strconv.FormatInt(b.ID, 10), Body: wireBook(b)}, nil
 }
 
 func (a *api) findBook(ctx context.Context, in *BookPath) (*bookOutput, error) {
@@ -182,9 +174,14 @@ func (a *api) findBook(ctx context.Context, in *BookPath) (*bookOutput, error) {
 
 func (a *api) replaceBook(ctx context.Context, in *struct {
 	BookPath
+	Idempotency
+	Preconditions
 	Body BookInput
 }) (*bookOutput, error) {
-	b, err := a.store.UpdateBook(ctx, in.BookID, func(b *library.Book) error {
+	b, err := a.store.UpdateBook(in.under(ctx), in.BookID, func(b *library.Book) error {
+		if err := in.met(wireBook(*b)); err != nil {
+			return err
+		}
 		*b = library.Book{ID: b.ID, Copies: b.Copies}
 		in.Body.patch(b)
 		return nil
@@ -194,15 +191,24 @@ func (a *api) replaceBook(ctx context.Context, in *struct {
 
 func (a *api) updateBook(ctx context.Context, in *struct {
 	BookPath
+	Idempotency
+	Preconditions
 	Body BookPatch
 }) (*bookOutput, error) {
-	b, err := a.store.UpdateBook(ctx, in.BookID, func(b *library.Book) error {
+	b, err := a.store.UpdateBook(in.under(ctx), in.BookID, func(b *library.Book) error {
+		if err := in.met(wireBook(*b)); err != nil {
+			return err
+		}
 		(*BookInput)(&in.Body).patch(b)
 		return nil
 	})
 	return &bookOutput{wireBook(b)}, err
 }
 
-func (a *api) deleteBook(ctx context.Context, in *BookPath) (*struct{}, error) {
-	return nil, a.store.DeleteBook(ctx, in.BookID, nil)
+func (a *api) deleteBook(ctx context.Context, in *struct {
+	BookPath
+	Idempotency
+	Preconditions
+}) (*struct{}, error) {
+	return nil, a.store.DeleteBook(in.under(ctx), in.BookID, func(b library.Book) error { return in.met(wireBook(b)) })
 }

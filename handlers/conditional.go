@@ -1,12 +1,17 @@
 package handlers
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
+
+	"library-management/library"
 )
 
 // conditional gives what GET answers an ETag, and a client that has it already a 304. Fiber's own middleware does so to
@@ -21,21 +26,75 @@ func conditional(c *fiber.Ctx) error {
 	if len(h.Peek("Cache-Control")) == 0 {
 		h.Set("Cache-Control", "no-cache") // keep it, but ask each time
 	}
-	sum := sha256.Sum256(c.Response().Body())
-	tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+	tag := etag(c.Response().Body())
 	h.Set("ETag", tag)
-	if match := c.Get("If-None-Match"); match != "" && listed(match, tag) {
+	if match := c.Get("If-None-Match"); match != "" && listed(match, tag, weakly) {
 		c.Status(http.StatusNotModified) // whose body the edge drops
 	}
 	return nil
 }
 
-// listed reports whether If-None-Match names the tag; weak and strong are the same to it (RFC 9110, 13.1.2).
-func listed(header, tag string) bool {
+// etag is the strong validator of a representation (RFC 9110, 8.8.3), which is made of its bytes as GET sends them.
+func etag(representation []byte) string {
+	sum := sha256.Sum256(representation)
+	return `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+}
+
+// The two comparisons of RFC 9110, 8.8.3.2: a weak tag is no match for a strong comparison.
+const (
+	weakly   = true
+	strongly = false
+)
+
+// listed reports whether the value of If-Match or If-None-Match names the tag.
+func listed(header, tag string, weak bool) bool {
 	for s := range strings.SplitSeq(header, ",") { // no tag of ours has a comma
-		if s = strings.TrimSpace(s); s == "*" || strings.TrimPrefix(s, "W/") == tag {
+		s = strings.TrimSpace(s)
+		if weak {
+			s = strings.TrimPrefix(s, "W/")
+		}
+		if s == "*" || s == tag {
 			return true
 		}
 	}
 	return false
+}
+
+// Preconditions have a write take effect only on what the client has seen (RFC 9110, 13.1). It is exported because huma
+// skips unexported embedded structs.
+type Preconditions struct {
+	IfMatch     string `header:"If-Match" doc:"ETags that GET gave, or *: nothing is changed unless one of them is that of what is stored now." example:"\"gJ5u6b0cWvJGk0C1yUqYBQ\""`
+	IfNoneMatch string `header:"If-None-Match" doc:"ETags that GET gave, or *: nothing is changed if one of them is that of what is stored now."`
+
+	conditions map[string]string // what was sent, by the header's name: an empty one is sent, too, and names nothing
+}
+
+// Resolve reads headers that come in several lines, which are one list.
+func (p *Preconditions) Resolve(ctx huma.Context) []error {
+	p.conditions = map[string]string{}
+	for _, name := range []string{"If-Match", "If-None-Match"} {
+		if lines := humafiber.Unwrap(ctx).Request().Header.PeekAll(name); len(lines) > 0 {
+			p.conditions[name] = string(bytes.Join(lines, []byte(",")))
+		}
+	}
+	return nil
+}
+
+// met returns library.ErrPreconditionFailed unless the conditions hold of what is stored, as GET would send it.
+func (p *Preconditions) met(stored any) error {
+	if len(p.conditions) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	if err := jsonFormat.Marshal(&b, stored); err != nil {
+		return err
+	}
+	tag := etag(b.Bytes())
+	if match, sent := p.conditions["If-Match"]; sent && !listed(match, tag, strongly) {
+		return library.ErrPreconditionFailed
+	}
+	if match, sent := p.conditions["If-None-Match"]; sent && listed(match, tag, weakly) {
+		return library.ErrPreconditionFailed
+	}
+	return nil
 }

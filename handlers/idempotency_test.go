@@ -6,6 +6,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"library-management/internal/dbtest"
 	"library-management/library"
 )
 
@@ -56,4 +57,69 @@ func TestIdempotencyKey(t *testing.T) {
 		post("/users/", `{"name":"Ada"}`, "é").problem(422, library.ErrInvalid.Code, "header.Idempotency-Key")
 		post("/users/", `{"name":"Ada"}`, strings.Repeat("k", 255)).want(201)
 	})
+}
+
+// TestIdempotencyKey_edits: PUT, PATCH and DELETE are answered the same again, whatever has happened since, and take effect
+// once; what they were to take effect on is looked at after that.
+func TestIdempotencyKey_edits(t *testing.T) {
+	each(t, func(t *testing.T, app *fiber.App) {
+		for _, r := range []struct{ list, body string }{{"/books/", `{"title":"%s","author":"A"}`}, {"/users/", `{"name":"%s"}`}} {
+			path := r.list + "1"
+			call(t, app, "POST", r.list, sprint(r.body, "made")).want(201)
+			read := func() answer { return call(t, app, "GET", path, "").want(200) }
+			for i, method := range []string{"PUT", "PATCH"} {
+				key := sprint("Idempotency-Key: %s-%s", method, strings.Trim(r.list, "/"))
+				match := "If-Match: " + mustTag(t, app, path)
+				mine, theirs := sprint("mine %d", i), sprint("theirs %d", i)
+				first := call(t, app, method, path, sprint(r.body, mine), key, match).want(200)
+				call(t, app, method, path, sprint(r.body, theirs)).want(200) // another's later edit must stay
+				again := call(t, app, method, path, sprint(r.body, mine), key, match).want(200)
+				if again.body != first.body {
+					t.Errorf("%s again: got %s, want %s", method, again.body, first.body)
+				}
+				if got := read().body; !strings.Contains(got, theirs) {
+					t.Errorf("%s again undid a later edit: %s", method, got)
+				}
+				call(t, app, method, path, sprint(r.body, mine), key).problem(422, library.ErrKeyReused.Code)
+				call(t, app, method, path, sprint(r.body, mine), key, match, "If-None-Match: \"x\"").problem(422, library.ErrKeyReused.Code)
+				call(t, app, method, path, sprint(r.body, theirs), key, match).problem(422, library.ErrKeyReused.Code)
+
+				refusedKey := key + "-refused"
+				call(t, app, method, path, sprint(r.body, mine), refusedKey, match).problem(412, library.ErrPreconditionFailed.Code)
+				call(t, app, method, path, sprint(r.body, mine), refusedKey, match).problem(412, library.ErrPreconditionFailed.Code)
+			}
+			key, match := "Idempotency-Key: DELETE-"+strings.Trim(r.list, "/"), "If-Match: "+mustTag(t, app, path)
+			call(t, app, "DELETE", path, "", key, match).want(204)
+			call(t, app, "DELETE", path, "", key, match).want(204)
+			call(t, app, "DELETE", path, "", key).problem(422, library.ErrKeyReused.Code)
+			call(t, app, "DELETE", path, "", match).want(404)
+		}
+	})
+}
+
+// TestIdempotencyKey_bad: each write refuses a key that is none, rather than let it pass for a protection.
+func TestIdempotencyKey_bad(t *testing.T) {
+	app := newApp(dbtest.SQLite(t).Open(t))
+	call(t, app, "POST", "/books/", `{"title":"T","author":"A"}`).want(201)
+	call(t, app, "POST", "/users/", `{"name":"N"}`).want(201)
+	for path, methods := range paths() {
+		for method := range methods {
+			method = strings.ToUpper(method)
+			if method == "GET" {
+				continue
+			}
+			body := map[string]string{"/books/": `{"title":"T","author":"A"}`, "/users/": `{"name":"N"}`}["/"+strings.Split(path, "/")[1]+"/"]
+			if method == "DELETE" || strings.Contains(path, "/borrow/") || strings.Contains(path, "/return/") {
+				body = ""
+			}
+			path := strings.NewReplacer("{book_id}", "1", "{user_id}", "1").Replace(path)
+			for _, key := range []string{"", "a b", "é", strings.Repeat("k", 256), "a\tb"} {
+				call(t, app, method, path, body, "Idempotency-Key: "+key).problem(422, library.ErrInvalid.Code, "header.Idempotency-Key")
+			}
+		}
+	}
+	addr := serve(t, app)
+	two := "DELETE /books/1 HTTP/1.1\r\nHost: x\r\nIdempotency-Key: a\r\nIdempotency-Key: b\r\n\r\n"
+	exchange(t, addr, two)[0].problem(422, library.ErrInvalid.Code, "header.Idempotency-Key")
+	call(t, app, "GET", "/books/1", "").want(200)
 }

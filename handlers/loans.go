@@ -6,26 +6,35 @@ import (
 	"library-management/library"
 )
 
-func (a *api) loans() {
-	const tag = "Loans"
-	missing := []string{library.ErrBookNotFound.Code, library.ErrUserNotFound.Code}
-
-	route(a, "POST", "/books/{book_id}/borrow/{user_id}", doc{"borrow-book", tag, "Borrow a book", "Lends a copy to the user from today; the answer has the due date where no copy is left.", 200, append(missing, library.ErrNotAvailable.Code, library.ErrAlreadyBorrowed.Code, library.ErrBorrowLimit.Code)}, a.borrow)
-	route(a, "POST", "/books/{book_id}/return/{user_id}", doc{"return-book", tag, "Return a book", "Closes the user's loan and charges its fine for each day after the due date.", 200, append(missing, library.ErrNotBorrowed.Code)}, a.takeBack)
+func (a *api) loans() []route {
+	return []route{
+		answer(operation{
+			Method: "POST", Path: "/books/{book_id}/borrow/{user_id}", ID: "borrow-book", Tag: tagLoans, Success: 200,
+			Summary: "Borrow a book",
+			Text:    "Lends a copy to the user from today. The answer names the loan that was made: borrowed_by_id and due_date are this user's, whatever other copies there are.",
+			Codes:   writes(library.ErrBookNotFound, library.ErrUserNotFound, library.ErrNotAvailable, library.ErrAlreadyBorrowed, library.ErrBorrowLimit),
+		}, a.borrowBook),
+		answer(operation{
+			Method: "POST", Path: "/books/{book_id}/return/{user_id}", ID: "return-book", Tag: tagLoans, Success: 200,
+			Summary: "Return a book",
+			Text:    "Closes the user's loan and charges its fine for each day after the due date.",
+			Codes:   writes(library.ErrBookNotFound, library.ErrUserNotFound, library.ErrNotBorrowed),
+		}, a.returnBook),
+	}
 }
 
-type loanPath struct {
+type loanInput struct {
 	BookPath
 	UserPath
 	Idempotency
 }
 
-func (a *api) borrow(ctx context.Context, in *loanPath) (*bookOutput, error) {
+func (a *api) borrowBook(ctx context.Context, in *loanInput) (*bookOutput, error) {
 	b, err := a.store.Borrow(in.under(ctx), in.BookID, in.UserID)
 	return &bookOutput{wireBook(b)}, err
 }
 
-func (a *api) takeBack(ctx context.Context, in *loanPath) (*bookOutput, error) {
+func (a *api) returnBook(ctx context.Context, in *loanInput) (*bookOutput, error) {
 	b, err := a.store.Return(in.under(ctx), in.BookID, in.UserID)
 	return &bookOutput{wireBook(b)}, err
 }

@@ -302,8 +302,7 @@ func (a *api) handleError(c *fiber.Ctx, err error) error {
 }
 
 // problemResponses documents the statuses of these codes, each code with an example.
-func (a *api) problemResponses(list []string) map[string]*huma.Response {
-	components := a.OpenAPI().Components
+func problemResponses(components *huma.Components, list []string) map[string]*huma.Response {
 	if components.Examples == nil {
 		components.Examples = map[string]*huma.Example{}
 	}

@@ -4,11 +4,25 @@ import (
 	"context"
 )
 
-func (a *api) service() {
-	const tag = "Service"
-	route(a, "GET", "/livez", doc{"check-liveness", tag, "Ask whether the process lives", "Never asks the database: a process without one should not be restarted.", 200, nil}, a.live)
-	route(a, "GET", "/readyz", doc{"check-readiness", tag, "Ask whether the process should get requests", "", 200, []string{codeNotReady}}, a.ready)
-	route(a, "GET", "/problems/{code}", doc{"explain-problem", tag, "Explain a problem's code", "Where the type of every problem leads.", 200, []string{codeNotFound}}, a.explain)
+func (a *api) service() []route {
+	return []route{
+		answer(operation{
+			Method: "GET", Path: "/livez", ID: "check-liveness", Tag: tagService, Success: 200, NoStore: true,
+			Summary: "Ask whether the process lives",
+			Text:    "Never asks the database: a process without one should not be restarted.",
+		}, a.live),
+		answer(operation{
+			Method: "GET", Path: "/readyz", ID: "check-readiness", Tag: tagService, Success: 200, NoStore: true,
+			Summary: "Ask whether the process should get requests",
+			Codes:   []string{codeNotReady},
+		}, a.ready),
+		answer(operation{
+			Method: "GET", Path: "/problems/{code}", ID: "explain-problem", Tag: tagService, Success: 200,
+			Summary: "Explain a problem's code",
+			Text:    "Where the type of every problem leads.",
+			Codes:   []string{codeNotFound},
+		}, a.explain),
+	}
 }
 
 // Health is the answer of a process that is well.
@@ -16,13 +30,10 @@ type Health struct {
 	Status string `json:"status" example:"ok"`
 }
 
-type healthOutput struct {
-	CacheControl string `header:"Cache-Control" hidden:"true"`
-	Body         Health
-}
+type healthOutput struct{ Body Health }
 
 func (a *api) live(context.Context, *struct{}) (*healthOutput, error) {
-	return &healthOutput{"no-store", Health{"ok"}}, nil
+	return &healthOutput{Health{"ok"}}, nil
 }
 
 func (a *api) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
@@ -31,7 +42,7 @@ func (a *api) ready(ctx context.Context, _ *struct{}) (*healthOutput, error) {
 		p.cause = err
 		return nil, p
 	}
-	return &healthOutput{"no-store", Health{"ok"}}, nil
+	return &healthOutput{Health{"ok"}}, nil
 }
 
 // Explanation is what a problem's code means.

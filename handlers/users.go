@@ -9,17 +9,44 @@ import (
 	"library-management/library"
 )
 
-func (a *api) users() {
-	const tag = "Users"
-	taken := []string{library.ErrEmailTaken.Code, library.ErrCardNumberTaken.Code}
-	changed := append(taken, library.ErrUserNotFound.Code)
-
-	route(a, "GET", "/users/", doc{"list-users", tag, "List the users", "By id, one page at a time, each with the books that it has out.", 200, nil}, a.listUsers)
-	route(a, "POST", "/users/", doc{"create-user", tag, "Add a user", "Names need not be unique; email and card number are, where given.", 201, taken}, a.createUser)
-	route(a, "GET", "/users/{user_id}", doc{"get-user", tag, "Show a user", "", 200, []string{library.ErrUserNotFound.Code}}, a.findUser)
-	route(a, "PUT", "/users/{user_id}", doc{"replace-user", tag, "Replace a user", "Optional fields that are absent are cleared.", 200, changed}, a.replaceUser)
-	route(a, "PATCH", "/users/{user_id}", doc{"update-user", tag, "Change some fields of a user", "A JSON merge patch (RFC 7396): what is absent stays, null clears.", 200, changed}, a.updateUser)
-	route(a, "DELETE", "/users/{user_id}", doc{"delete-user", tag, "Delete a user", "Its returned loans stay as history without the name; email and card number are free again.", 204, []string{library.ErrUserNotFound.Code, library.ErrHasOpenLoans.Code}}, a.deleteUser)
+func (a *api) users() []route {
+	return []route{
+		answer(operation{
+			Method: "GET", Path: "/users/", ID: "list-users", Tag: tagUsers, Success: 200,
+			Summary: "List the users",
+			Text:    "By id, one page at a time, each with the books that it has out.",
+			Codes:   reads(),
+		}, a.listUsers),
+		answer(operation{
+			Method: "POST", Path: "/users/", ID: "create-user", Tag: tagUsers, Success: 201,
+			Summary: "Add a user",
+			Text:    "Names need not be unique; email and card number are, where given.",
+			Codes:   writes(library.ErrEmailTaken, library.ErrCardNumberTaken),
+		}, a.createUser),
+		answer(operation{
+			Method: "GET", Path: "/users/{user_id}", ID: "get-user", Tag: tagUsers, Success: 200,
+			Summary: "Show a user",
+			Codes:   reads(library.ErrUserNotFound),
+		}, a.findUser),
+		answer(operation{
+			Method: "PUT", Path: "/users/{user_id}", ID: "replace-user", Tag: tagUsers, Success: 200,
+			Summary: "Replace a user",
+			Text:    "Optional fields that are absent are cleared.",
+			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrEmailTaken, library.ErrCardNumberTaken),
+		}, a.replaceUser),
+		answer(operation{
+			Method: "PATCH", Path: "/users/{user_id}", ID: "update-user", Tag: tagUsers, Success: 200,
+			Summary: "Change some fields of a user",
+			Text:    "A JSON merge patch (RFC 7396): what is absent stays, null clears.",
+			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrEmailTaken, library.ErrCardNumberTaken),
+		}, a.updateUser),
+		answer(operation{
+			Method: "DELETE", Path: "/users/{user_id}", ID: "delete-user", Tag: tagUsers, Success: 204,
+			Summary: "Delete a user",
+			Text:    "Its returned loans stay as history without the name; email and card number are free again.",
+			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrHasOpenLoans),
+		}, a.deleteUser),
+	}
 }
 
 // User is a user on the wire. Clients read these names: they never change.
@@ -85,40 +112,29 @@ type UserPath struct {
 
 type userOutput struct{ Body User }
 
-func (a *api) listUsers(ctx context.Context, in *struct{ PageQuery }) (*struct {
-	Link string `header:"Link" doc:"The next page, with rel=next; absent on the last."`
-	Body []User
-}, error) {
-	list, next, err := a.store.FindUsers(ctx, library.Page{After: in.Cursor, Limit: in.Limit})
+func (a *api) listUsers(ctx context.Context, in *struct{ PageQuery }) (*pageOutput[User], error) {
+	list, next, err := a.store.FindUsers(ctx, in.page())
 	if err != nil {
 		return nil, err
 	}
-	out := make([]User, len(list))
+	out := make([]User, len(list)) // never nil: an empty list is [], not null
 	for i, u := range list {
 		out[i] = wireUser(u)
 	}
-	return &struct {
-		Link string `header:"Link" doc:"The next page, with rel=next; absent on the last."`
-		Body []User
-	}{a.next(ctx, "/users/", in.PageQuery, next), out}, nil
-}
-
-type createdUser struct {
-	Location string `header:"Location" doc:"The path of the new user."`
-	Body     User
+	return &pageOutput[User]{Link: a.next(ctx, "/users/", in.PageQuery, next), Body: out}, nil
 }
 
 func (a *api) createUser(ctx context.Context, in *struct {
 	Idempotency
 	Body UserInput
-}) (*createdUser, error) {
+}) (*createdOutput[User], error) {
 	var u library.User
 	in.Body.patch(&u)
 	u, err := a.store.CreateUser(in.under(ctx), u)
 	if err != nil {
 		return nil, err
 	}
-	return &createdUser{a.prefix(ctx) + "/users/" + strconv.FormatInt(u.ID, 10), wireUser(u)}, nil
+	return &createdOutput[User]{Location: a.prefix(ctx) + "/users/" + strconv.FormatInt(u.ID, 10), Body: wireUser(u)}, nil
 }
 
 func (a *api) findUser(ctx context.Context, in *UserPath) (*userOutput, error) {
@@ -128,9 +144,14 @@ func (a *api) findUser(ctx context.Context, in *UserPath) (*userOutput, error) {
 
 func (a *api) replaceUser(ctx context.Context, in *struct {
 	UserPath
+	Idempotency
+	Preconditions
 	Body UserInput
 }) (*userOutput, error) {
-	u, err := a.store.UpdateUser(ctx, in.UserID, func(u *library.User) error {
+	u, err := a.store.UpdateUser(in.under(ctx), in.UserID, func(u *library.User) error {
+		if err := in.met(wireUser(*u)); err != nil {
+			return err
+		}
 		*u = library.User{ID: u.ID}
 		in.Body.patch(u)
 		return nil
@@ -140,15 +161,24 @@ func (a *api) replaceUser(ctx context.Context, in *struct {
 
 func (a *api) updateUser(ctx context.Context, in *struct {
 	UserPath
+	Idempotency
+	Preconditions
 	Body UserPatch
 }) (*userOutput, error) {
-	u, err := a.store.UpdateUser(ctx, in.UserID, func(u *library.User) error {
+	u, err := a.store.UpdateUser(in.under(ctx), in.UserID, func(u *library.User) error {
+		if err := in.met(wireUser(*u)); err != nil {
+			return err
+		}
 		(*UserInput)(&in.Body).patch(u)
 		return nil
 	})
 	return &userOutput{wireUser(u)}, err
 }
 
-func (a *api) deleteUser(ctx context.Context, in *UserPath) (*struct{}, error) {
-	return nil, a.store.DeleteUser(ctx, in.UserID, nil)
+func (a *api) deleteUser(ctx context.Context, in *struct {
+	UserPath
+	Idempotency
+	Preconditions
+}) (*struct{}, error) {
+	return nil, a.store.DeleteUser(in.under(ctx), in.UserID, func(u library.User) error { return in.met(wireUser(u)) })
 }

@@ -1,0 +1,174 @@
+package handlers_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+
+	"library-management/handlers"
+	"library-management/internal/dbtest"
+	"library-management/library"
+)
+
+// failing is a store whose every method fails with err.
+type failing struct{ err error }
+
+func (f failing) CreateBook(context.Context, library.Book) (library.Book, error) {
+	return library.Book{}, f.err
+}
+func (f failing) FindBook(context.Context, int64) (library.Book, error) {
+	return library.Book{}, f.err
+}
+func (f failing) FindBooks(context.Context, library.Page) ([]library.Book, int64, error) {
+	return nil, 0, f.err
+}
+func (f failing) UpdateBook(context.Context, int64, func(*library.Book) error) (library.Book, error) {
+	return library.Book{}, f.err
+}
+func (f failing) DeleteBook(context.Context, int64, func(library.Book) error) error { return f.err }
+func (f failing) CreateUser(context.Context, library.User) (library.User, error) {
+	return library.User{}, f.err
+}
+func (f failing) FindUser(context.Context, int64) (library.User, error) {
+	return library.User{}, f.err
+}
+func (f failing) FindUsers(context.Context, library.Page) ([]library.User, int64, error) {
+	return nil, 0, f.err
+}
+func (f failing) UpdateUser(context.Context, int64, func(*library.User) error) (library.User, error) {
+	return library.User{}, f.err
+}
+func (f failing) DeleteUser(context.Context, int64, func(library.User) error) error { return f.err }
+func (f failing) Borrow(context.Context, int64, int64) (library.Book, error) {
+	return library.Book{}, f.err
+}
+func (f failing) Return(context.Context, int64, int64) (library.Book, error) {
+	return library.Book{}, f.err
+}
+
+// TestCodes meets each problem that the document says an operation can answer, from an empty library on. Those that hang
+// on the state of the database's server, or on two requests at one instant, are the store's to provoke: here it is told to
+// answer so, and db's tests see that it does (TestOutcome…, TestIdempotency…, TestGate…).
+func TestCodes(t *testing.T) {
+	const (
+		book = `{"title":"Dune","author":"Herbert","isbn":"9780441013593","barcode":"B1"}`
+		user = `{"name":"Ada","email":"ada@example.org","card_number":"C1"}`
+	)
+	byStore := map[string]*library.Error{
+		"unavailable": library.ErrUnavailable, "overloaded": library.ErrOverloaded,
+		"unknown_outcome": library.ErrUnknownOutcome, "storage_full": library.ErrStorageFull, "idempotency_key_in_use": library.ErrKeyInUse,
+	}
+	// What each operation is asked where nothing else is said.
+	requests := map[string]string{
+		"list-books": "GET /books/", "create-book": "POST /books/ " + book, "get-book": "GET /books/1", "replace-book": "PUT /books/1 " + book,
+		"update-book": "PATCH /books/1 " + book, "delete-book": "DELETE /books/1",
+		"list-users": "GET /users/", "create-user": "POST /users/ " + user, "get-user": "GET /users/1", "replace-user": "PUT /users/1 " + user,
+		"update-user": "PATCH /users/1 " + user, "delete-user": "DELETE /users/1",
+		"borrow-book": "POST /books/1/borrow/1", "return-book": "POST /books/1/return/1",
+		"check-liveness": "GET /livez", "check-readiness": "GET /readyz", "explain-problem": "GET /problems/invalid",
+	}
+	// What comes before it, and the request itself where it differs, by the code or by the operation and the code.
+	another := "POST /books/ " + `{"title":"Another","author":"A"}`
+	twoUsers := []string{"POST /users/ " + user, "POST /users/ " + `{"name":"Bob"}`}
+	provoke := map[string][]string{
+		"book_not_found": {"POST /users/ " + user, ""}, "user_not_found": {"POST /books/ " + book, ""},
+		"precondition_failed": {"POST /books/ " + `{"title":"T","author":"A"}`, "POST /users/ " + `{"name":"N"}`, ""},
+		"has_open_loans":      {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", ""},
+		"already_borrowed":    {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", ""},
+		"not_borrowed":        {"POST /books/ " + book, "POST /users/ " + user, ""},
+		"not_available":       append(slices.Clone(twoUsers), "POST /books/ "+book, "POST /books/1/borrow/2", ""),
+		"borrow_limit":        {"POST /users/ " + user, "POST /books/ " + book, another, another, "POST /books/2/borrow/1", "POST /books/3/borrow/1", ""},
+
+		"create-book barcode_taken":     {"POST /books/ " + `{"title":"T","author":"A","barcode":"B1"}`, ""},
+		"create-book isbn_taken":        {"POST /books/ " + `{"title":"T","author":"A","isbn":"9780441013593"}`, ""},
+		"barcode_taken":                 {another, "POST /books/ " + `{"title":"T","author":"A","barcode":"B1"}`, ""},
+		"isbn_taken":                    {another, "POST /books/ " + `{"title":"T","author":"A","isbn":"9780441013593"}`, ""},
+		"create-user email_taken":       {"POST /users/ " + `{"name":"N","email":"ADA@example.org"}`, ""},
+		"create-user card_number_taken": {"POST /users/ " + `{"name":"N","card_number":"C1"}`, ""},
+		"email_taken":                   {"POST /users/ " + `{"name":"N"}`, "POST /users/ " + `{"name":"N","email":"ADA@example.org"}`, ""},
+		"card_number_taken":             {"POST /users/ " + `{"name":"N"}`, "POST /users/ " + `{"name":"N","card_number":"C1"}`, ""},
+
+		"replace-book copies_on_loan": append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PUT /books/1 "+`{"title":"T","author":"A","copies":1}`),
+		"update-book copies_on_loan":  append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PATCH /books/1 "+`{"copies":1}`),
+		"explain-problem not_found":   {"GET /problems/none"},
+	}
+	send := func(t *testing.T, app *fiber.App, request string, headers ...string) answer {
+		t.Helper()
+		words := append(strings.SplitN(request, " ", 3), "")
+		return call(t, app, words[0], words[1], words[2], headers...)
+	}
+	for _, methods := range paths() {
+		for _, op := range methods {
+			request, ok := requests[op.OperationID]
+			if !ok {
+				t.Errorf("%s: this test does not know it", op.OperationID)
+				continue
+			}
+			for _, response := range op.Responses {
+				for code := range response.Content["application/problem+json"].Examples {
+					t.Run(op.OperationID+"/"+code, func(t *testing.T) {
+						store := library.Store(dbtest.SQLite(t).Open(t))
+						request, headers := request, []string(nil)
+						steps, known := provoke[op.OperationID+" "+code]
+						if !known {
+							steps, known = provoke[code]
+						}
+						var ready error
+						switch {
+						case byStore[code] != nil:
+							store = failing{byStore[code]}
+						case code == "internal":
+							if strings.HasPrefix(request, "GET /livez") || strings.HasPrefix(request, "GET /readyz") || strings.HasPrefix(request, "GET /problems/") {
+								t.Skip("nothing in it can fail: it stands for a panic, which TestPanic has")
+							}
+							store = failing{errors.New("disk on fire")}
+						case code == "not_ready":
+							ready = errors.New("draining")
+						case code == "invalid":
+							target := strings.Fields(request)[1]
+							request = strings.Replace(request, target, target+"?unknown=1", 1)
+						case code == "malformed":
+							request = request[:strings.Index(request, "{")+1]
+						case code == "too_large":
+							words := strings.Fields(request) // fasthttp refuses it before the app, so that only a connection has the answer
+							exchange(t, serve(t, newApp(store)), sprint("%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", words[0], words[1], handlers.BodyLimit+1))[0].problem(413, code)
+							return
+						case code == "unsupported_media_type":
+							headers = []string{"Content-Type: text/plain"}
+						case code == "precondition_failed":
+							headers = []string{`If-Match: "another"`}
+						case code == "idempotency_key_reused":
+							headers = []string{"Idempotency-Key: k"}
+						case !known:
+							t.Fatal("documented, and this test cannot provoke it")
+						}
+						app := newApp(store, func(c *handlers.Config) { c.Ready = func(context.Context) error { return ready } })
+						if code == "idempotency_key_reused" {
+							call(t, app, "POST", "/users/", `{"name":"First"}`, headers...).want(201)
+						}
+						for _, step := range steps[:max(len(steps)-1, 0)] {
+							if a := send(t, app, step); a.status > 201 {
+								t.Fatalf("%s: got %d %s", step, a.status, a.body)
+							}
+						}
+						if len(steps) > 0 && steps[len(steps)-1] != "" {
+							request = steps[len(steps)-1]
+						}
+						if a := send(t, app, request, headers...); a.status < 400 || a.object()["code"] != code {
+							t.Errorf("%s: got %d %s, want %s", request, a.status, a.body, code)
+						}
+					})
+				}
+			}
+			delete(requests, op.OperationID)
+		}
+	}
+	if len(requests) > 0 {
+		t.Errorf("no such operations: %q", slices.Sorted(maps.Keys(requests)))
+	}
+}

@@ -1,0 +1,68 @@
+package handlers
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"library-management/library"
+)
+
+// PageQuery asks for a page of a list. It is exported, like the paths, because huma skips unexported embedded structs.
+type PageQuery struct {
+	Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"How many at the most."`
+	Cursor string `query:"cursor" maxLength:"200" doc:"Where the page before ended: follow the Link header instead of making one up."`
+
+	after int64
+}
+
+// Resolve reads the cursor.
+func (p *PageQuery) Resolve(huma.Context) []error {
+	var ok bool
+	if p.after, ok = readCursor(p.Cursor); !ok {
+		return []error{&huma.ErrorDetail{Location: "query.cursor", Message: "must be one that a Link header gave"}}
+	}
+	return nil
+}
+
+func (p PageQuery) page() library.Page { return library.Page{After: p.after, Limit: p.Limit} }
+
+// Page is one page of a list.
+type pageOutput[T any] struct {
+	Link string `header:"Link" doc:"The next page, with rel=next; absent on the last."`
+	Body []T
+}
+
+// next is the Link header (RFC 8288) to the page of the list at path that begins after an id, "" where there is none.
+func (a *api) next(ctx context.Context, path string, p PageQuery, after int64) string {
+	if after == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`<%s%s?limit=%d&cursor=%s>; rel="next"`, a.prefix(ctx), path, p.Limit, url.QueryEscape(makeCursor(after)))
+}
+
+// cursorForm begins what is in a cursor, to tell it from what other lists and releases put there.
+const cursorForm = "after:"
+
+// makeCursor is an opaque string for the place in a list behind an id.
+func makeCursor(after int64) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(cursorForm + strconv.FormatInt(after, 10)))
+}
+
+// readCursor is the id in a cursor, 0 in an empty one. The last release's were the id itself.
+func readCursor(s string) (after int64, ok bool) {
+	if s == "" {
+		return 0, true
+	}
+	text := s
+	if b, err := base64.RawURLEncoding.Strict().DecodeString(s); err == nil && strings.HasPrefix(string(b), cursorForm) {
+		text = string(b)[len(cursorForm):]
+	}
+	after, err := strconv.ParseInt(text, 10, 64)
+	return after, err == nil && after > 0 && text[0] != '+'
+}
