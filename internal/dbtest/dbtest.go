@@ -71,7 +71,7 @@ func missing(t testing.TB, err error) {
 
 func database(cfg *mysql.Config, name string) *Database {
 	host, port, _ := net.SplitHostPort(cfg.Addr)
-	return &Database{"mysql", db.Config{Config: connect.Config{Host: host, Port: port, User: cfg.User, Password: cfg.Passwd, Name: name, SetSession: true, Logger: Quiet}}}
+	return &Database{"mysql", db.Config{Config: connect.Config{Host: host, Port: port, User: cfg.User, Password: cfg.Passwd, Name: name, SetSession: SetsSession(), Logger: Quiet}}}
 }
 
 // Quiet drops what is logged.

@@ -2,6 +2,7 @@ package dbtest
 
 import (
 	"bytes"
+	"cmp"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,13 +29,27 @@ type Server struct {
 	Maria bool
 
 	binary, dir string
+	path        string // of programs that the server calls; may be empty
 	options     []string
 	process     *os.Process
 	ended       <-chan struct{}
 }
 
-// throwaway options trade safety against a power cut for speed; a server that is killed keeps what it acknowledged all the same.
-var throwaway = []string{"--innodb-flush-method=nosync", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"}
+// Isolation is the transaction isolation of the servers that tests start, as the server's option has it: READ-COMMITTED, which
+// deploy/ sets, or what TEST_MYSQL_ISOLATION says.
+func Isolation() string { return cmp.Or(os.Getenv("TEST_MYSQL_ISOLATION"), readCommitted) }
+
+const readCommitted = "READ-COMMITTED"
+
+// SetsSession is Config.SetSession of the tests' databases. With another isolation than the program's own the sessions take
+// what the server has, as on Lambda.
+func SetsSession() bool { return Isolation() == readCommitted }
+
+// durable options keep what was acknowledged when the server is killed; throwaway ones need not.
+var (
+	durable   = []string{"--innodb-flush-method=nosync", "--innodb-buffer-pool-size=64M"}
+	throwaway = append(slices.Clone(durable), "--innodb-flush-log-at-trx-commit=0")
+)
 
 // StartServer starts a server of the test's own with the given options added. It keeps what it acknowledged when it is
 // killed. Skips or fails like MySQL where the machine has none.
@@ -45,7 +61,7 @@ func StartServer(t testing.TB, options ...string) *Server {
 // StartServerIn is StartServer with the data in a new folder within parent.
 func StartServerIn(t testing.TB, parent string, options ...string) *Server {
 	t.Helper()
-	s, err := start(parent, append([]string{"--innodb-flush-method=nosync", "--innodb-buffer-pool-size=64M"}, options...))
+	s, err := start(parent, append(slices.Clone(durable), options...))
 	if err != nil {
 		missing(t, err)
 	}
@@ -85,8 +101,21 @@ func (s *Server) Signal(t testing.TB, signal syscall.Signal) {
 
 // Kill ends the server without warning and waits until it is gone.
 func (s *Server) Kill() {
-	s.process.Kill()
-	<-s.ended
+	if s.process != nil {
+		s.process.Kill()
+		<-s.ended
+	}
+}
+
+// Stop lets the server shut down by itself and waits until it is gone, for a minute at the most.
+func (s *Server) Stop(t testing.TB) {
+	t.Helper()
+	s.Signal(t, syscall.SIGTERM)
+	select {
+	case <-s.ended:
+	case <-time.After(time.Minute):
+		t.Fatal("the server does not stop")
+	}
 }
 
 // Restart starts a killed server again on the same data and port.
@@ -109,6 +138,19 @@ func start(parent string, options []string) (*Server, error) {
 			return nil, errors.New("no mysqld and no mariadbd on the PATH")
 		}
 	}
+	s, err := initialise(binary, parent, append([]string{"--skip-log-bin"}, options...))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.run(); err != nil {
+		s.remove()
+		return nil, err
+	}
+	return s, nil
+}
+
+// initialise makes a server's data in a new folder within parent and chooses its port.
+func initialise(binary, parent string, options []string) (*Server, error) {
 	version, err := exec.Command(binary, "--no-defaults", "--version").Output()
 	if err != nil {
 		return nil, fmt.Errorf("%s --version: %w", binary, err)
@@ -129,17 +171,19 @@ func start(parent string, options []string) (*Server, error) {
 		os.RemoveAll(dir)
 		return nil, fmt.Errorf("initialise %s: %w: %s", binary, err, out)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	s.Port = listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
-	if err := s.run(); err != nil {
-		s.remove()
+	if s.Port, err = freePort(); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // asRoot: both servers refuse to run as root unless told to.
@@ -150,15 +194,20 @@ func asRoot() []string {
 	return nil
 }
 
-func (s *Server) run() error {
+// run starts the server with its options and those of this one start, and waits until it answers.
+func (s *Server) run(once ...string) error {
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	args := append([]string{"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--bind-address=127.0.0.1", "--port=" + strconv.Itoa(s.Port),
-		"--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"), "--tmpdir=" + s.dir, "--skip-log-bin", "--loose-mysqlx=OFF"}, asRoot()...)
-	cmd := exec.Command(s.binary, append(args, s.options...)...)
+		"--socket=" + filepath.Join(s.dir, "s"), "--pid-file=" + filepath.Join(s.dir, "pid"), "--tmpdir=" + s.dir, "--loose-mysqlx=OFF", "--transaction-isolation=" + Isolation()}, asRoot()...)
+	if !SetsSession() {
+		args = append(args, "--innodb-lock-wait-timeout=3")
+	}
+	cmd := exec.Command(s.binary, slices.Concat(args, s.options, once)...)
+	cmd.Env = append(os.Environ(), "PATH="+s.path+string(os.PathListSeparator)+os.Getenv("PATH"))
 	cmd.Stdout, cmd.Stderr = log, log
 	ended, err := Start(cmd)
 	if err != nil {
