@@ -25,7 +25,7 @@ func TestStopUnderLoad(t *testing.T) {
 	instances := []*instance{newInstance(t, "one", d, drain).start(), newInstance(t, "two", d, drain)}
 	instances[0].await("/readyz", 200)
 	instances[1].start().await("/readyz", 200)
-	balancer := balance(t, instances[0].address, instances[1].address, "retries 2", "retries 0", "option redispatch 1", "", "inter 500ms", "inter 250ms")
+	balancer := balance(t, instances, "retries 2", "retries 0", "option redispatch 1", "", "inter 500ms", "inter 250ms")
 	l := startLoad(t, balancer)
 	l.serves("one", 1000)
 	l.serves("two", 1000)

@@ -5,13 +5,16 @@ import (
 	"database/sql"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"text/tabwriter"
@@ -45,28 +48,24 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	c := newChaos(t, howLong > time.Minute)
-	failures := c.failures()
-	for n, began := 0, time.Now(); time.Since(began) < howLong; n++ {
-		c.suffer(failures[n%len(failures)])
-	}
-	c.library.close()
-	c.check()
-	t.Log(c.report())
+	c.run(howLong, c.failures())
 }
 
 type chaos struct {
 	t         *testing.T
 	long      bool
-	server    *dbtest.Server
+	server    *dbtest.Server // nil where there is a group of them
 	database  *dbtest.Database
 	admin     *sql.DB
-	instances [2]*instance
+	instances []*instance
 	library   *library
 	watch     sync.WaitGroup
 	unwatch   chan struct{}
 	suffered  []suffered
 	unlinear  int
 	checked   bool
+	// reach are the settings by which imports find the database.
+	reach atomic.Pointer[[]string]
 }
 
 func newChaos(t *testing.T, long bool) *chaos {
@@ -76,25 +75,46 @@ func newChaos(t *testing.T, long bool) *chaos {
 	c.admin = c.server.Admin(t)
 	c.admin.SetMaxOpenConns(1)
 	c.exec(`CREATE TABLE ` + c.database.Config.Name + `.canary (n INT)`)
-	for i, name := range []string{"one", "two"} {
-		c.instances[i] = newInstance(t, name, c.database, "DRAIN_DELAY=2s", "METRICS_ADDR="+freeAddress(t))
+	settings := settingsOf(c.database)
+	c.open(false, settings, settings)
+	return c
+}
+
+// open starts an instance for each list of settings, then the balancer before them, the desks and a librarian who imports files.
+func (c *chaos) open(stale bool, settings ...[]string) {
+	for n, list := range settings {
+		env := append([]string{"DRAIN_DELAY=2s", "METRICS_ADDR=" + freeAddress(c.t)}, list...)
+		c.instances = append(c.instances, newInstance(c.t, [...]string{"one", "two", "three"}[n], nil, env...))
 	}
 	for _, i := range c.instances {
 		i.start().await("/readyz", 200)
 	}
-	c.library = openLibrary(t, balance(t, c.instances[0].address, c.instances[1].address))
+	c.library = openLibrary(c.t, balance(c.t, c.instances), stale)
+	c.reach.Store(&settings[0])
+	folder := c.t.TempDir()
+	c.library.working.Go(func() { c.library.importing(folder, func() []string { return *c.reach.Load() }) })
 	for _, i := range c.instances {
 		c.watch.Go(func() { c.watchOver(i) })
 	}
-	t.Cleanup(sync.OnceFunc(c.stopWatching))
-	t.Cleanup(func() {
+	c.t.Cleanup(sync.OnceFunc(c.stopWatching))
+	c.t.Cleanup(func() {
 		if !c.checked {
 			for _, line := range c.library.journal.odd[:min(10, len(c.library.journal.odd))] {
-				t.Error(line)
+				c.t.Error(line)
 			}
 		}
 	})
-	return c
+}
+
+// run makes one failure after the other, for howLong, and checks what is left.
+func (c *chaos) run(howLong time.Duration, failures []failure) {
+	c.t.Helper()
+	for n, began := 0, time.Now(); time.Since(began) < howLong; n++ {
+		c.suffer(failures[n%len(failures)])
+	}
+	c.library.close()
+	c.check()
+	c.t.Log(c.report())
 }
 
 func (c *chaos) stopWatching() {
@@ -147,13 +167,16 @@ type suffered struct {
 	longest      time.Duration
 }
 
-func (c *chaos) failures() []failure {
-	hold := func(short, long time.Duration) time.Duration {
-		if c.long {
-			return long
-		}
-		return short
+// hold is how long a failure holds: long in a long run.
+func (c *chaos) hold(short, long time.Duration) time.Duration {
+	if c.long {
+		return long
 	}
+	return short
+}
+
+func (c *chaos) failures() []failure {
+	hold := c.hold
 	return []failure{
 		{name: "database killed", holds: hold(time.Second, 4*time.Second), begin: func() func() {
 			c.server.Kill()
@@ -179,6 +202,7 @@ func (c *chaos) failures() []failure {
 		{name: "locks held", holds: hold(4*time.Second, 10*time.Second), reads: true, within: 4 * time.Second, begin: c.holdLocks},
 		{name: "connections used up", holds: hold(time.Second, 3*time.Second), begin: c.useUpConnections},
 		{name: "packets dropped", holds: hold(2*time.Second, 9*time.Second), begin: c.dropPackets},
+		{name: "answers to COMMIT lost", holds: hold(4*time.Second, 10*time.Second), begin: c.loseAnswers},
 		{name: "instance two stopped", lossless: true, begin: func() func() { return c.restart(c.instances[1]) }},
 	}
 }
@@ -193,6 +217,36 @@ func (c *chaos) exec(statement string) {
 func (c *chaos) restart(i *instance) (end func()) {
 	i.stop()
 	return func() { i.start().await("/readyz", 200) }
+}
+
+// loseAnswers puts instance one and the imports behind a network that loses every second answer to a COMMIT: mostly the connection
+// breaks, and now and then it only says nothing more, so that the outcome is not known for seconds, in which others work.
+func (c *chaos) loseAnswers() (end func()) {
+	behind, proxy := c.database.Through(c.t)
+	one := c.instances[0]
+	direct, through := one.env, settingsOf(behind)
+	one.stop()
+	one.env = append(slices.Clone(direct), through...)
+	one.start().await("/readyz", 200)
+	reach := c.reach.Swap(&through)
+	proxy.Lose(func(statement string) dbtest.Loss {
+		switch last := statement[strings.LastIndex(strings.TrimRight(statement, "; "), ";")+1:]; {
+		case !strings.EqualFold(strings.Trim(last, "; \n"), "COMMIT"):
+			return dbtest.Pass
+		case rand.N(12) == 0:
+			return dbtest.Silence
+		case rand.N(2) == 0:
+			return dbtest.LoseAnswer
+		}
+		return dbtest.Pass
+	})
+	return func() {
+		proxy.Lose(nil)
+		c.reach.Store(reach)
+		one.stop()
+		one.env = direct
+		one.start().await("/readyz", 200)
+	}
 }
 
 // holdLocks is somebody who has begun to change every user of the rooms and went for coffee.
@@ -434,13 +488,17 @@ func (c *chaos) check() {
 	// One effect to a key: what was answered under it is answered again, and nothing more comes of it (the counts follow).
 	n := 0
 	for key, r := range j.answers {
-		if a := client.do("POST", r.path, r.body, key); a.status != r.status || string(a.body) != r.answer {
-			c.library.wrong("POST %s under %s was %d %s; again it is %v", r.path, key, r.status, r.answer, a)
+		if a := client.send(r.request); a.status != r.status || string(a.body) != r.answer {
+			c.library.wrong("%s %s under %s was %d %s; again it is %v", r.method, r.path, key, r.status, r.answer, a)
 		}
-		if n++; n == 200 {
+		if n++; n == 400 {
 			break
 		}
 	}
+
+	// Each record is as the edits left it, which nothing of the above has changed.
+	c.library.checkEdits(client)
+	c.checkImports()
 
 	// What was acknowledged is there, once.
 	for path, want := range j.created {
@@ -472,7 +530,9 @@ func (c *chaos) check() {
 			}
 		}
 	}
-	rows, err := pool.Query(`SELECT book_id, user_id, COUNT(*), COUNT(returned_on) FROM loans GROUP BY book_id, user_id`)
+	rows, err := pool.Query(`
+		SELECT l.book_id, l.user_id, COUNT(*), COUNT(l.returned_on) FROM loans l JOIN books b ON b.id = l.book_id
+		WHERE b.title NOT LIKE 'Imported %' GROUP BY l.book_id, l.user_id`)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -496,13 +556,13 @@ func (c *chaos) check() {
 	for p, n := range opened {
 		c.library.wrong("book %d and user %d: %d loans were acknowledged, none is there", p.book, p.user, n)
 	}
-	if total == 0 || len(j.created) == 0 {
+	if total == 0 || len(j.created) == 0 || j.edited == 0 || j.imports == 0 {
 		c.library.wrong("nothing happened")
 	}
 	dbtest.CheckRules(c.t, pool, rules.DefaultPolicy)
 
 	// Each room's history is that of one desk, working alone, one member after the other.
-	model := lending.ToModel()
+	model := lending(c.library.stale)
 	for _, history := range j.history {
 		if result := porcupine.CheckOperationsTimeout(model, history, time.Minute); result != porcupine.Ok {
 			c.unlinear++
@@ -568,8 +628,10 @@ func (c *chaos) report() string {
 	}
 	w.Flush()
 	took := j.attempts[len(j.attempts)-1].to.Sub(c.library.began)
-	fmt.Fprintf(&b, "\n%d desks, 2 instances, %.0f s: %d requests, %d operations in %d histories, %d of them not linearizable; %d outcomes not known; %d created; %d things wrong\n",
-		desks, took.Seconds(), len(j.attempts), operations, len(j.history), c.unlinear, unknown, len(j.created), len(j.odd))
+	fmt.Fprintf(&b, "\n%d desks, %d instances, %.0f s: %d requests, %d operations in %d histories, %d of them not linearizable; %d outcomes not known; %d created; "+
+		"%d edits of %d records, %d of them with an edit lost or undone; %d imports of %d files; %d things wrong\n",
+		desks, len(c.instances), took.Seconds(), len(j.attempts), operations, len(j.history), c.unlinear, unknown, len(j.created),
+		j.edited, len(j.edits), j.undone, j.imports, len(j.files), len(j.odd))
 	return b.String()
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 type room struct {
 	users, books []int64
 	copies       []int
+	shelves      [shelvesEach]shelf
 }
 
 // The sizes of a room, and of it all.
@@ -60,6 +62,11 @@ type journal struct {
 	mu       sync.Mutex
 	attempts []attempt
 	history  map[*room][]porcupine.Operation
+	edits    map[*record][]porcupine.Operation
+	edited   int // how many operations these are in all
+	undone   int // how many of these histories cannot have been
+	files    []*file
+	imports  int
 	// created has, for what was created, the title or name under its path; answers has what was answered under a key.
 	created map[string]string
 	unsure  map[string]bool
@@ -69,9 +76,9 @@ type journal struct {
 
 // replay is an answered request that can be sent again.
 type replay struct {
-	path, body string
-	status     int
-	answer     string
+	request
+	status int
+	answer string
 }
 
 // library is the one that the desks work at.
@@ -84,11 +91,13 @@ type library struct {
 	working  sync.WaitGroup
 	journal  journal
 	serial   atomic.Int64
+	// stale: an instance may answer from a database node that has not yet what another one took.
+	stale bool
 }
 
-func openLibrary(t testing.TB, balancer string) *library {
-	l := &library{t: t, balancer: balancer, began: time.Now()}
-	l.journal = journal{history: map[*room][]porcupine.Operation{}, created: map[string]string{}, unsure: map[string]bool{}, answers: map[string]replay{}}
+func openLibrary(t testing.TB, balancer string, stale bool) *library {
+	l := &library{t: t, balancer: balancer, began: time.Now(), stale: stale}
+	l.journal = journal{history: map[*room][]porcupine.Operation{}, edits: map[*record][]porcupine.Operation{}, created: map[string]string{}, unsure: map[string]bool{}, answers: map[string]replay{}}
 	l.newRooms()
 	for n := range desks {
 		l.working.Go(func() { l.work(n) })
@@ -117,6 +126,11 @@ func (l *library) newRooms() {
 			r.books = append(r.books, create(l.t, c, "/books/", fmt.Sprintf(`{"title":"Book","author":"a","copies":%d}`, copies)))
 			r.copies = append(r.copies, copies)
 		}
+		for i := range r.shelves {
+			e, body := l.newRecord([]string{"books", "users"}[i%2])
+			e.id = create(l.t, c, "/"+e.kind+"/", body)
+			r.shelves[i].record.Store(e)
+		}
 		rooms[n] = r
 	}
 	l.rooms.Store(&rooms)
@@ -129,12 +143,14 @@ func (l *library) work(n int) {
 		r := l.rooms.Load()[n/desksEach]
 		s := step{room: r, user: rand.N(usersEach), book: rand.N(booksEach), keyed: rand.N(5) > 0}
 		switch p := rand.N(100); {
-		case p < 5:
+		case p < 4:
 			l.create(c, n)
-		case p < 25:
+		case p < 35:
+			l.edit(c, n, r)
+		case p < 50:
 			s.verb = "read"
 			l.read(c, n, s)
-		case p < 65:
+		case p < 77:
 			s.verb = "borrow"
 			l.change(c, n, s)
 		default:
@@ -150,23 +166,33 @@ const patience = 60 * time.Second
 
 // careful sends a write as a careful client does: again under the same key until it is answered truly. The last answer is not
 // known to be true where sure is false.
-func (l *library) careful(c *client, desk int, path, body, key string) (a answer, code string, sure bool) {
+func (l *library) careful(c *client, desk int, q request) (a answer, code string, sure bool) {
+	var refusals []int
+	if q.method != "POST" { // it may have been deleted, or changed
+		refusals = []int{404, 412}
+	}
 	for began := time.Now(); ; {
-		a = c.do("POST", path, body, key)
-		code = l.note(desk, a, true)
-		if a.status == 200 || a.status == 201 || a.status == 409 && code != "key_in_use" {
-			if key != "" && code == "" {
+		a = c.send(q)
+		var done bool
+		if code, done = l.note(desk, a, true, refusals...); done {
+			if q.key != "" && code == "" {
 				l.journal.mu.Lock()
-				l.journal.answers[key] = replay{path, body, a.status, string(a.body)}
+				l.journal.answers[q.key] = replay{q, a.status, string(a.body)}
 				l.journal.mu.Unlock()
 			}
 			return a, code, true
 		}
-		if key == "" || time.Since(began) > patience {
+		if q.key == "" || time.Since(began) > patience {
 			return a, code, false
 		}
 		time.Sleep(50*time.Millisecond + rand.N(100*time.Millisecond))
 	}
+}
+
+// unchanged tells the answers that say that nothing was changed. They are left out of the histories, which are wrong then if
+// something was.
+func unchanged(a answer, code string) bool {
+	return a.status == 503 && (code == "unavailable" || code == "overloaded") && a.instance != ""
 }
 
 func (l *library) change(c *client, desk int, s step) {
@@ -175,12 +201,11 @@ func (l *library) change(c *client, desk int, s step) {
 		key = fmt.Sprintf("key-%d", l.serial.Add(1))
 	}
 	from := time.Now()
-	a, code, sure := l.careful(c, desk, fmt.Sprintf("/books/%d/%s/%d", s.room.books[s.book], s.verb, s.room.users[s.user]), "", key)
+	a, code, sure := l.careful(c, desk, request{method: "POST", path: fmt.Sprintf("/books/%d/%s/%d", s.room.books[s.book], s.verb, s.room.users[s.user]), key: key})
 	switch {
 	case sure:
 		l.record(desk, s, from, a.to, outcome{code: code, known: true})
-	case key == "" && a.status == 503 && (code == "unavailable" || code == "overloaded") && a.instance != "":
-		// "Nothing was changed", it says. Left out of the history, which is wrong then if something was.
+	case key == "" && unchanged(a, code):
 	default:
 		l.record(desk, s, from, time.Now().Add(time.Hour), outcome{})
 	}
@@ -207,7 +232,9 @@ func (l *library) read(c *client, desk int, s step) {
 			}
 		}
 	}
-	l.record(desk, s, a.from, a.to, o)
+	if !l.stale {
+		l.record(desk, s, a.from, a.to, o)
+	}
 }
 
 // create adds a book or a user that nobody else touches.
@@ -218,25 +245,32 @@ func (l *library) create(c *client, desk int) {
 	if n%2 == 0 {
 		path, body = "/users/", fmt.Sprintf(`{"name":%q}`, name)
 	}
-	a, _, sure := l.careful(c, desk, path, body, fmt.Sprintf("key-%d", n))
+	a, _, sure := l.careful(c, desk, request{method: "POST", path: path, body: body, key: fmt.Sprintf("key-%d", n)})
+	l.created(a, sure, path, name)
+}
+
+// created keeps what was created, and returns its id, or 0 where that is not known.
+func (l *library) created(a answer, sure bool, path, name string) int64 {
 	var made struct{ ID int64 }
 	l.journal.mu.Lock()
 	defer l.journal.mu.Unlock()
 	if !sure || json.Unmarshal(a.body, &made) != nil {
 		l.journal.unsure[path+name] = true
-		return
+		return 0
 	}
 	l.journal.created[path+strconv.FormatInt(made.ID, 10)] = name
+	return made.ID
 }
 
-// note keeps an attempt, and what no answer may ever be.
-func (l *library) note(desk int, a answer, write bool) (code string) {
+// note keeps an attempt, and what no answer may ever be. It is done where it was carried out or refused by a rule: by a 409, or by
+// one of the given statuses.
+func (l *library) note(desk int, a answer, write bool, refusals ...int) (code string, done bool) {
 	if a.status >= 400 {
 		var p struct{ Code string }
 		json.Unmarshal(a.body, &p)
 		code = p.Code
 	}
-	done := a.status >= 200 && a.status < 300 || a.status == 409 && code != "key_in_use"
+	done = a.status >= 200 && a.status < 300 || a.status == 409 && code != "key_in_use" || slices.Contains(refusals, a.status)
 	l.journal.mu.Lock()
 	l.journal.attempts = append(l.journal.attempts, attempt{a, desk, write, done, code})
 	l.journal.mu.Unlock()
@@ -251,7 +285,7 @@ func (l *library) note(desk int, a answer, write bool) (code string) {
 	if took := a.to.Sub(a.from); took > 8*time.Second {
 		l.wrong("over 8 s: %v", a)
 	}
-	return code
+	return code, done
 }
 
 // wrong keeps what must not happen.
@@ -268,54 +302,60 @@ func (l *library) record(desk int, s step, from, to time.Time, o outcome) {
 		ClientId: desk, Input: s, Call: from.Sub(l.began).Nanoseconds(), Output: o, Return: to.Sub(l.began).Nanoseconds()})
 }
 
-// lending is what a room's history is held to: a set of loans, and the rules. What is not known may have happened or not.
-var lending = porcupine.NondeterministicModel{
-	Init: func() []any { return []any{uint16(0)} },
-	Step: func(state, input, output any) []any {
-		loans, s, o := state.(uint16), input.(step), output.(outcome)
-		has := func(user, book int) bool { return loans>>(user*booksEach+book)&1 == 1 }
-		count, out := 0, 0
-		var of uint16
-		for b := range booksEach {
-			if has(s.user, b) {
-				count++
-				of |= 1 << b
+// lending is what a room's history is held to: a set of loans, and the rules. What is not known may have happened or not. Where
+// answers may be old ones, on several database nodes that take writes, nothing follows from a refusal.
+func lending(stale bool) porcupine.Model {
+	model := porcupine.NondeterministicModel{
+		Init: func() []any { return []any{uint16(0)} },
+		Step: func(state, input, output any) []any {
+			loans, s, o := state.(uint16), input.(step), output.(outcome)
+			has := func(user, book int) bool { return loans>>(user*booksEach+book)&1 == 1 }
+			count, out := 0, 0
+			var of uint16
+			for b := range booksEach {
+				if has(s.user, b) {
+					count++
+					of |= 1 << b
+				}
 			}
-		}
-		for u := range usersEach {
-			if has(u, s.book) {
-				out++
+			for u := range usersEach {
+				if has(u, s.book) {
+					out++
+				}
 			}
-		}
-		var code string
-		switch {
-		case s.verb == "read":
-			if o.has == of {
+			var code string
+			switch {
+			case s.verb == "read":
+				if o.has == of {
+					return []any{loans}
+				}
+				return nil
+			case s.verb == "return" && !has(s.user, s.book):
+				code = "not_borrowed"
+			case s.verb == "return":
+			case has(s.user, s.book):
+				code = "already_borrowed"
+			case count >= borrowLimit:
+				code = "borrow_limit"
+			case out >= s.room.copies[s.book]:
+				code = "not_available"
+			}
+			after := loans
+			if code == "" {
+				after ^= 1 << (s.user*booksEach + s.book)
+			}
+			switch {
+			case !o.known && after != loans:
+				return []any{loans, after}
+			case stale && o.code != "":
 				return []any{loans}
+			case !o.known || o.code == code:
+				return []any{after}
 			}
 			return nil
-		case s.verb == "return" && !has(s.user, s.book):
-			code = "not_borrowed"
-		case s.verb == "return":
-		case has(s.user, s.book):
-			code = "already_borrowed"
-		case count >= borrowLimit:
-			code = "borrow_limit"
-		case out >= s.room.copies[s.book]:
-			code = "not_available"
-		}
-		after := loans
-		if code == "" {
-			after ^= 1 << (s.user*booksEach + s.book)
-		}
-		switch {
-		case !o.known && after != loans:
-			return []any{loans, after}
-		case !o.known || o.code == code:
-			return []any{after}
-		}
-		return nil
-	},
+		},
+	}
+	return model.ToModel()
 }
 
 // borrowLimit is the program's default.

@@ -63,8 +63,7 @@ func newInstance(t testing.TB, name string, d *dbtest.Database, env ...string) *
 	}
 	i := &instance{t: t, name: name, program: program, address: freeAddress(t), output: output}
 	if d != nil {
-		c := d.Config
-		i.env = []string{"DATABASE_URL=" + c.URL, "DB_HOST=" + c.Host, "DB_PORT=" + c.Port, "DB_USER=" + c.User, "DB_PASSWORD=" + c.Password, "DB_NAME=" + c.Name}
+		i.env = settingsOf(d)
 	}
 	i.env = append(i.env, env...)
 	t.Cleanup(func() {
@@ -75,6 +74,12 @@ func newInstance(t testing.TB, name string, d *dbtest.Database, env ...string) *
 		}
 	})
 	return i
+}
+
+// settingsOf are the settings that name the database d.
+func settingsOf(d *dbtest.Database) []string {
+	c := d.Config
+	return []string{"DATABASE_URL=" + c.URL, "DB_HOST=" + c.Host, "DB_PORT=" + c.Port, "DB_USER=" + c.User, "DB_PASSWORD=" + c.Password, "DB_NAME=" + c.Name}
 }
 
 // start starts the process and waits until it lives.
@@ -169,14 +174,18 @@ func freeAddress(t testing.TB) string {
 	return l.Addr().String()
 }
 
-// balance starts haproxy, as deploy/haproxy/haproxy.cfg has it, before two addresses; changes are pairs of what is there and
-// what shall be instead.
-func balance(t testing.TB, one, two string, changes ...string) (address string) {
+// balance starts haproxy, as deploy/haproxy/haproxy.cfg has it, before two instances, or before three; changes are pairs of what
+// is there and what shall be instead.
+func balance(t testing.TB, instances []*instance, changes ...string) (address string) {
 	t.Helper()
 	haproxy := required(t, "haproxy")
 	text, err := os.ReadFile("../deploy/haproxy/haproxy.cfg")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(instances) == 3 {
+		const two = `server two "${TWO}" check`
+		changes = append(changes, two, two+"\n  "+`server three "${THREE}" check`)
 	}
 	for i := 0; i < len(changes); i += 2 {
 		if !strings.Contains(string(text), changes[i]) {
@@ -193,7 +202,10 @@ func balance(t testing.TB, one, two string, changes ...string) (address string) 
 	}
 	address = freeAddress(t)
 	cmd := exec.Command(haproxy, "-db", "-f", file)
-	cmd.Env = append(os.Environ(), "BIND="+address, "ONE="+one, "TWO="+two)
+	cmd.Env = append(os.Environ(), "BIND="+address)
+	for n, i := range instances {
+		cmd.Env = append(cmd.Env, [...]string{"ONE=", "TWO=", "THREE="}[n]+i.address)
+	}
 	cmd.Stdout, cmd.Stderr = log, log
 	ended, err := dbtest.Start(cmd)
 	if err != nil {
@@ -251,6 +263,7 @@ type answer struct {
 	body     []byte
 	instance string // "" where the balancer itself answered
 	retry    string // Retry-After
+	tag      string // ETag
 	err      error
 	from, to time.Time
 }
@@ -270,25 +283,42 @@ func newClient(address string) *client {
 	}}
 }
 
-func (c *client) do(method, path, body, key string) (a answer) {
+// request is what a client sends.
+type request struct {
+	method, path string
+	body         string // JSON; may be empty, as may the headers
+	key          string // Idempotency-Key
+	match        string // If-Match
+}
+
+func (c *client) do(method, path, body, key string) answer {
+	return c.send(request{method: method, path: path, body: body, key: key})
+}
+
+func (c *client) send(want request) (a answer) {
 	q, r := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(q)
 	defer fasthttp.ReleaseResponse(r)
-	q.Header.SetMethod(method)
-	q.SetRequestURI("http://" + c.http.Addr + path)
-	if body != "" {
+	q.Header.SetMethod(want.method)
+	q.SetRequestURI("http://" + c.http.Addr + want.path)
+	if want.body != "" {
 		q.Header.SetContentType("application/json")
-		q.SetBodyString(body)
+		if want.method == "PATCH" {
+			q.Header.SetContentType("application/merge-patch+json")
+		}
+		q.SetBodyString(want.body)
 	}
-	if key != "" {
-		q.Header.Set("Idempotency-Key", key)
+	for name, value := range map[string]string{"Idempotency-Key": want.key, "If-Match": want.match} {
+		if value != "" {
+			q.Header.Set(name, value)
+		}
 	}
 	a.from = time.Now()
 	a.err = c.http.Do(q, r)
 	a.to = time.Now()
 	if a.err == nil {
 		a.status, a.body = r.StatusCode(), append([]byte(nil), r.Body()...)
-		a.instance, a.retry = string(r.Header.Peek("X-Instance")), string(r.Header.Peek("Retry-After"))
+		a.instance, a.retry, a.tag = string(r.Header.Peek("X-Instance")), string(r.Header.Peek("Retry-After")), string(r.Header.Peek("ETag"))
 	}
 	return a
 }

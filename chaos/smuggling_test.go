@@ -96,7 +96,7 @@ func TestSmuggling(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			address := i.address
 			if balanced {
-				address = balance(t, i.address, i.address)
+				address = balance(t, []*instance{i, i})
 			}
 			before := strings.Count(i.said(), hidden)
 			said, closed := make([][]byte, len(attacks)), make([]bool, len(attacks))
