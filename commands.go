@@ -10,11 +10,9 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
-	"library-management/db"
 	"library-management/handlers"
 )
 
@@ -40,6 +38,7 @@ const usage = `library lends books: an API on a port, or on AWS Lambda where it 
                                        take in CSV files, each with a header; - is standard input
     --lenient                          take rows without the cells that are wrong where they can do without them
     --columns "barcode=Item No,..."    what the file's header calls a column
+  library backup FILE                  copy the SQLite database into a new file, also while the API is served from it
   library healthcheck                  ask the server on this machine whether it lives: exit status 0 or 1
   library openapi [--yaml]             print the API's OpenAPI document
   library version                      print the version
@@ -91,6 +90,10 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 		if len(args) != 1 || args[0] != "up" && args[0] != "status" && args[0] != "adopt" {
 			return fmt.Errorf("migrate is followed by up, status or adopt: %w", errUsage)
 		}
+	} else if command == "backup" {
+		if len(args) != 1 || args[0] == "" {
+			return fmt.Errorf("backup is followed by the new file's name: %w", errUsage)
+		}
 	} else if len(args) > 0 {
 		return fmt.Errorf("%.100q is not understood: %w", args[0], errUsage)
 	}
@@ -109,7 +112,7 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 			_, err = stdout.Write(text)
 		}
 		return err
-	case "serve", "migrate", "import", "healthcheck":
+	case "serve", "migrate", "import", "backup", "healthcheck":
 	default:
 		return fmt.Errorf("there is no such subcommand: %w", errUsage)
 	}
@@ -123,6 +126,8 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 		return serve(ctx, s, stderr)
 	case "healthcheck":
 		return healthcheck(ctx, s)
+	case "backup":
+		return backup(ctx, s, args[0], stdout, stderr)
 	case "import":
 		return imports.run(ctx, s, stdin, stdout, stderr)
 	}
@@ -160,40 +165,4 @@ func healthcheck(ctx context.Context, s settings) error {
 		return fmt.Errorf("/livez answers %s", answer.Status)
 	}
 	return nil
-}
-
-func migrate(ctx context.Context, s settings, verb string, stdout, stderr io.Writer) error {
-	store, err := db.Open(s.database(s.logger(stderr)))
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	switch verb {
-	case "up":
-		if _, err := store.Migrate(ctx); err != nil {
-			return err
-		}
-	case "adopt":
-		a, err := store.Adopt(ctx)
-		for _, note := range a.Notes {
-			fmt.Fprintln(stdout, note)
-		}
-		if err == nil {
-			fmt.Fprintf(stdout, "adopted %d users, %d books and %d open loans, with %d in fines; the old tables are original_users and original_books\n", a.Users, a.Books, a.Loans, a.Fines)
-		}
-		return err
-	}
-	steps, err := store.Migrations(ctx)
-	if err != nil {
-		return err
-	}
-	t := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	for _, m := range steps {
-		applied := "pending"
-		if !m.Applied.IsZero() {
-			applied = "applied " + m.Applied.UTC().Format(time.RFC3339)
-		}
-		fmt.Fprintf(t, "%d\t%s\t%s\n", m.Version, strings.TrimSuffix(m.Name, ".sql"), applied)
-	}
-	return t.Flush()
 }

@@ -70,7 +70,7 @@ func (i imports) run(ctx context.Context, s settings, stdin io.Reader, stdout, s
 	}
 	defer store.Close()
 	if s.migrates() {
-		if _, err := store.Migrate(ctx); err != nil {
+		if _, err := store.MigrateAtStart(ctx); err != nil {
 			return err
 		}
 	}

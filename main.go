@@ -8,8 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"sync/atomic"
-	"time"
+	"syscall"
 	_ "time/tzdata" // TZ_NAME, where the system has no zones
 
 	"library-management/db"
@@ -48,23 +49,15 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		return err
 	}
 
+	ctx, release := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT) // from here on, and not only while it serves
+	defer release()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if err := counts.Serve(ctx, s.MetricsAddr, store); err != nil {
 		return fmt.Errorf("METRICS_ADDR: %w", err)
 	}
 	if s.migrates() || !runtime.OnLambda() { // on Lambda nothing at the start waits for the database
-		prepared := make(chan struct{})
-		go func() {
-			defer close(prepared)
-			if err := store.Prepare(ctx, s.migrates()); errors.Is(err, db.ErrOriginal) {
-				cancel(err) // no time will mend that
-			}
-		}()
-		select { // a database that is there is ready before the first request; one that is not comes when it comes
-		case <-prepared:
-		case <-time.After(500 * time.Millisecond):
-		}
+		store.Start(ctx, s.migrates(), cancel)
 	}
 	logger.Info("starting", "version", version, "database", store.Name(), "migrate", s.Migrate)
 	err = runtime.Run(ctx, handlers.New(store, api), runtime.Config{

@@ -42,6 +42,8 @@ type Store struct {
 	onRetry, onFailure func(string)
 	frozen             bool
 	sweeps             sync.WaitGroup // of old operations, under way
+	background         sync.WaitGroup // what Start began, which stop ends
+	stop               context.CancelFunc
 	ready              readiness
 }
 
@@ -62,7 +64,7 @@ var dialects = map[connect.Engine]dialect{
 // Open prepares a Store without asking the database anything, so that a process starts while its database is away.
 // Its errors are about settings and name them; none holds a password.
 func Open(c Config) (*Store, error) {
-	s := &Store{policy: library.DefaultPolicy, now: c.Now, log: c.Logger, onRetry: c.OnRetry, onFailure: c.OnFailure, frozen: c.Frozen}
+	s := &Store{policy: library.DefaultPolicy, now: c.Now, log: c.Logger, onRetry: c.OnRetry, onFailure: c.OnFailure, frozen: c.Frozen, stop: func() {}}
 	if c.Policy != nil {
 		s.policy = *c.Policy
 	}
@@ -95,8 +97,10 @@ func writersOf(d *connect.Database) int {
 	return max(1, d.Width-max(1, d.Width/4))
 }
 
-// Close closes the pools. Running transactions end first.
+// Close ends what Start began, and closes the pools. Running transactions and a migration's statement end first.
 func (s *Store) Close() error {
+	s.stop()
+	s.background.Wait()
 	s.sweeps.Wait()
 	return s.database.Close()
 }

@@ -245,7 +245,7 @@ func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]
 			return err
 		},
 		ids: func(u *library.User) [2]id {
-			return [2]id{identifier("card_number", u.CardNumber, library.ErrCardNumberTaken), identifier("email", strings.ToLower(u.Email), library.ErrEmailTaken)}
+			return [2]id{identifier("card_number", u.CardNumber, library.ErrCardNumberTaken), identifier("email", library.EmailKey(u.Email), library.ErrEmailTaken)}
 		},
 		name:  func(*library.User) string { return "" },
 		table: "users",
@@ -260,25 +260,26 @@ func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]
 		insert: func(ctx context.Context, t *tx, users []*library.User) error {
 			var args []any
 			for _, u := range users {
-				args = append(args, u.Name, null(u.Email), null(u.CardNumber))
+				args = append(args, u.Name, null(u.Email), null(library.EmailKey(u.Email)), null(u.CardNumber))
 			}
-			return t.insertMany(ctx, `INSERT INTO users (name, email, card_number) VALUES `, len(users), args)
+			return t.insertMany(ctx, `INSERT INTO users (name, email, email_folded, card_number) VALUES `, len(users), args)
 		},
 		update: func(ctx context.Context, t *tx, u library.User) error { return t.updateUser(ctx, u) },
 	})
 }
 
 func namedUsers(rows []library.User) []in {
-	var cards, emails []any
+	var cards, emails, keys []any
 	for _, u := range rows {
 		if u.CardNumber != "" {
 			cards = append(cards, u.CardNumber)
 		}
 		if u.Email != "" {
 			emails = append(emails, u.Email)
+			keys = append(keys, library.EmailKey(u.Email))
 		}
 	}
-	return []in{{"card_number", "?", cards}, {"email_key", "LOWER(?)", emails}}
+	return []in{{"card_number", "?", cards}, {"email_folded", "?", keys}, {"email_key", "LOWER(?)", emails}}
 }
 
 // in is a condition: column IN (values), each value written as mark.

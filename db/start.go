@@ -18,9 +18,19 @@ type Adopted = schema.Adopted
 // ErrOriginal is returned where the database holds tables of the original project: see Adopt.
 var ErrOriginal = schema.ErrOriginal
 
-// Migrate brings the schema up to date and returns what it applied: see schema.Migrate.
+// Migrate brings the schema up to date, fills in what older releases left out, and returns the migrations that it applied:
+// see schema.Migrate and schema.Repair.
 func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
-	return schema.Migrate(ctx, s.database, s.log)
+	applied, err := schema.Migrate(ctx, s.database, s.log)
+	if err == nil {
+		err = schema.Repair(ctx, s.database, s.log)
+	}
+	return applied, err
+}
+
+// MigrateAtStart brings the schema up to date for a process that has something else to do: see schema.MigrateAtStart.
+func (s *Store) MigrateAtStart(ctx context.Context) ([]Migration, error) {
+	return schema.MigrateAtStart(ctx, s.database, s.log)
 }
 
 // Migrations lists the steps of the schema in order.
@@ -31,8 +41,51 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 // Adopt takes over a database of the original project by the rules of this store: see schema.Adopt.
 func (s *Store) Adopt(ctx context.Context) (Adopted, error) {
 	today := s.policy.Today(s.now())
-	return schema.Adopt(ctx, s.database, schema.Terms{Today: today, DueOn: s.policy.DueOn(today), LoanDays: s.policy.LoanDays}, s.log)
+	return schema.Adopt(ctx, s.database, schema.Terms{Today: today, DueOn: s.policy.DueOn(today), LoanDays: s.policy.LoanDays})
 }
+
+// Start prepares the database in the background until ctx ends or Close is called; see Prepare. It returns within startWithin: a
+// database that is there is ready before the first request, and one that is not comes when it comes. Where no time will mend
+// what stands in the way, giveUp is called with the reason, such as ErrOriginal.
+//
+// Thereafter it fills in what older releases leave out, which may serve from the same database until they are replaced.
+func (s *Store) Start(ctx context.Context, migrate bool, giveUp func(error)) {
+	ctx, s.stop = context.WithCancel(ctx)
+	prepared := make(chan struct{})
+	s.background.Go(func() {
+		err := s.Prepare(ctx, migrate)
+		close(prepared)
+		if err != nil {
+			if ctx.Err() == nil {
+				giveUp(err)
+			}
+			return
+		}
+		for {
+			if err := schema.Repair(ctx, s.database, s.log); err != nil && ctx.Err() == nil {
+				s.log.LogAttrs(ctx, slog.LevelWarn, "repair broken off", slog.String("error", err.Error()))
+			}
+			if s.frozen { // timers stand still between its requests
+				return
+			}
+			select {
+			case <-time.After(repairEvery):
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	select {
+	case <-prepared:
+	case <-time.After(startWithin):
+	case <-ctx.Done():
+	}
+}
+
+const (
+	startWithin = 500 * time.Millisecond
+	repairEvery = time.Hour
+)
 
 // Prepare brings the schema up to date, or where migrate is false waits until somebody has, and tries again until
 // that is done or ctx ends: the database may come later than this process. What stands in the way is logged.
@@ -41,7 +94,7 @@ func (s *Store) Prepare(ctx context.Context, migrate bool) error {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		var err error
 		if migrate {
-			_, err = s.Migrate(ctx)
+			_, err = s.MigrateAtStart(ctx)
 		} else {
 			err = schema.Current(ctx, s.database)
 		}

@@ -296,6 +296,8 @@ func (t *tx) taken(ctx context.Context, fields []unique) error {
 		}
 		if refusal == nil {
 			refusal = f.refusal.About()
+		} else if refusal.Fields[len(refusal.Fields)-1].Field == f.field {
+			continue
 		}
 		refusal.Fields = append(refusal.Fields, library.FieldError{Field: f.field, Message: "is taken"})
 	}

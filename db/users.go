@@ -116,8 +116,8 @@ func (s *Store) CreateUser(ctx context.Context, u library.User) (library.User, e
 }
 
 func (t *tx) insertUser(ctx context.Context, u library.User) (int64, error) {
-	return t.insert(ctx, `INSERT INTO users (name, email, card_number) VALUES (?, ?, ?)`,
-		u.Name, null(u.Email), null(u.CardNumber))
+	return t.insert(ctx, `INSERT INTO users (name, email, email_folded, card_number) VALUES (?, ?, ?, ?)`,
+		u.Name, null(u.Email), null(library.EmailKey(u.Email)), null(u.CardNumber))
 }
 
 // UpdateUser is library.Store's.
@@ -153,8 +153,11 @@ func lockWholeUser(ctx context.Context, t *tx, id int64) (library.User, error) {
 }
 
 func (t *tx) updateUser(ctx context.Context, u library.User) error {
-	_, err := t.exec(ctx, `UPDATE users SET name = ?, email = ?, card_number = ? WHERE id = ? AND deleted_at IS NULL`,
-		u.Name, null(u.Email), null(u.CardNumber), u.ID)
+	// A user without a key whose email stays is left to the repair in db/schema: another may have the key.
+	_, err := t.exec(ctx, `
+		UPDATE users SET name = ?, email_folded = CASE WHEN email_folded IS NULL AND email_key = LOWER(?) THEN NULL ELSE ? END, email = ?, card_number = ?
+		WHERE id = ? AND deleted_at IS NULL`,
+		u.Name, u.Email, null(library.EmailKey(u.Email)), null(u.Email), null(u.CardNumber), u.ID)
 	return err
 }
 
@@ -164,7 +167,8 @@ func (t *tx) userTaken(ctx context.Context, u library.User, err error) error {
 		return err
 	}
 	return t.taken(ctx, []unique{
-		{`SELECT id FROM users WHERE email_key = LOWER(?)`, u.Email, u.ID, "email", library.ErrEmailTaken},
+		{`SELECT id FROM users WHERE email_folded = ?`, library.EmailKey(u.Email), u.ID, "email", library.ErrEmailTaken},
+		{`SELECT id FROM users WHERE email_key = LOWER(?)`, u.Email, u.ID, "email", library.ErrEmailTaken}, // also by an older release
 		{`SELECT id FROM users WHERE card_number = ?`, u.CardNumber, u.ID, "card_number", library.ErrCardNumberTaken},
 	})
 }
@@ -182,7 +186,7 @@ func (s *Store) DeleteUser(ctx context.Context, id int64, check func(library.Use
 			}
 		}
 		n, err := t.exec(ctx, `
-			UPDATE users SET deleted_at = ?, name = '', email = NULL, card_number = NULL
+			UPDATE users SET deleted_at = ?, name = '', email = NULL, email_folded = NULL, card_number = NULL
 			WHERE id = ? AND deleted_at IS NULL AND open_loans = 0`, t.stamp(), id)
 		if err == nil && n == 0 {
 			err = library.ErrHasOpenLoans

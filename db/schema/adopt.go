@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -28,8 +27,8 @@ var (
 	kept      = map[string]string{"users": "original_users", "books": "original_books"}
 )
 
-// ErrOriginal is Migrate's where the database holds tables that this program did not make: see Adopt.
-var ErrOriginal = errors.New("the database has tables of the original project")
+// ours are columns of our tables that the original's lack.
+var ours = map[string]string{"users": "open_loans", "books": "on_loan"}
 
 // Adopted says what Adopt took over.
 type Adopted struct {
@@ -47,29 +46,31 @@ type Terms struct {
 	LoanDays int
 }
 
-// tables lists those of the database that matter here.
-func tables(ctx context.Context, q *sql.DB, engine connect.Engine) ([]string, error) {
-	query := `SELECT name FROM sqlite_master WHERE type = 'table'`
-	if engine == connect.MySQL {
-		query = `SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()`
+// tablesToAdopt has the columns of those tables that there are under one of the names above.
+func tablesToAdopt(ctx context.Context, q querier, engine connect.Engine) (map[string][]string, error) {
+	var names []string
+	for _, name := range originals {
+		names = append(names, name, setAside[name], kept[name])
 	}
-	return collect(ctx, q, func(scan func(...any) error) (name string, err error) {
-		err = scan(&name)
-		return strings.ToLower(name), err
-	}, query)
+	return columnsOf(ctx, q, engine, names...)
+}
+
+// isOriginal reports whether the table users or books is there and is not ours.
+func isOriginal(tables map[string][]string, name string) bool {
+	return tables[name] != nil && !slices.Contains(tables[name], ours[name])
 }
 
 // refuseOriginal keeps the migrations from a database that another program made, or that is half adopted.
-func refuseOriginal(ctx context.Context, q *sql.DB, engine connect.Engine) error {
-	have, err := tables(ctx, q, engine)
+func refuseOriginal(ctx context.Context, q querier, engine connect.Engine) error {
+	tables, err := tablesToAdopt(ctx, q, engine)
 	if err != nil {
 		return err
 	}
 	var foreign []string
 	for _, name := range originals {
-		if slices.Contains(have, setAside[name]) {
+		if tables[setAside[name]] != nil {
 			foreign = append(foreign, setAside[name])
-		} else if slices.Contains(have, name) && !slices.Contains(have, "goose_db_version") {
+		} else if isOriginal(tables, name) {
 			foreign = append(foreign, name)
 		}
 	}
@@ -82,66 +83,58 @@ func refuseOriginal(ctx context.Context, q *sql.DB, engine connect.Engine) error
 // Adopt takes over a database of the original project: its users with their fines, its books under their ids, and the
 // loans that are open. The old tables stay, renamed to original_users and original_books. A run that broke off is
 // finished by the next. Errors besides the database's: there is nothing to adopt, or the tables are not the original's.
-func Adopt(ctx context.Context, d *connect.Database, terms Terms, log *slog.Logger) (a Adopted, err error) {
-	pool, err := d.Migrations()
-	if err != nil {
-		return a, err
-	}
-	defer pool.Close()
-	if d.Engine == connect.MySQL {
-		unlock, err := lockMigrations(ctx, pool)
-		if err != nil {
-			return a, fmt.Errorf("adopt: %w", err)
-		}
-		defer unlock()
-	}
-	have, err := tables(ctx, pool, d.Engine)
+func Adopt(ctx context.Context, d *connect.Database, terms Terms) (a Adopted, err error) {
+	err = change(ctx, d, func(s session) (err error) {
+		a, err = s.adopt(ctx, terms)
+		return err
+	})
 	if err != nil {
 		return a, fmt.Errorf("adopt: %w", err)
 	}
-	for _, name := range originals {
-		if slices.Contains(have, setAside[name]) {
-			continue // by a run that broke off
-		}
-		switch {
-		case slices.Contains(have, kept[name]) && !slices.Contains(have, setAside["books"]) && !slices.Contains(have, setAside["users"]):
-			return a, errors.New("adopt: the database has been adopted already")
-		case slices.Contains(have, kept[name]):
-			continue // all but the last step of a run that broke off
-		case !slices.Contains(have, name) || slices.Contains(have, "goose_db_version"):
-			return a, errors.New("adopt: there are no tables users and books of the original project")
-		}
-		if err := looksOriginal(ctx, pool, name); err != nil {
-			return a, err
-		}
+	return a, nil
+}
+
+func (s session) adopt(ctx context.Context, terms Terms) (a Adopted, err error) {
+	tables, err := tablesToAdopt(ctx, s, s.engine)
+	if err != nil {
+		return a, err
 	}
+	brokenOff := tables[setAside["users"]] != nil || tables[setAside["books"]] != nil
+	source := map[string]string{} // where each of the old tables is now
 	for _, name := range originals {
-		if !slices.Contains(have, setAside[name]) && !slices.Contains(have, kept[name]) {
-			if _, err := pool.ExecContext(ctx, `ALTER TABLE `+name+` RENAME TO `+setAside[name]); err != nil {
-				return a, fmt.Errorf("adopt: set the old table aside: %w", err)
+		switch {
+		case tables[setAside[name]] != nil:
+			source[name] = setAside[name]
+		case tables[kept[name]] != nil && brokenOff:
+			source[name] = kept[name]
+		case tables[kept[name]] != nil:
+			return a, errors.New("the database has been adopted already")
+		case !isOriginal(tables, name):
+			return a, errors.New("there are no tables users and books of the original project")
+		default:
+			if err := looksOriginal(ctx, s, name); err != nil {
+				return a, err
 			}
 		}
 	}
-	p, err := provider(pool, d.Engine)
-	if err != nil {
+	for _, name := range originals {
+		if source[name] == "" {
+			source[name] = setAside[name]
+			if err := s.finish(ctx, `ALTER TABLE `+name+` RENAME TO `+setAside[name]); err != nil {
+				return a, fmt.Errorf("set the old table aside: %w", err)
+			}
+		}
+	}
+	if _, err := s.up(ctx); err != nil {
 		return a, err
 	}
-	if _, err := up(ctx, p, log); err != nil {
-		return a, fmt.Errorf("adopt: %w", err)
-	}
-	source := func(name string) string {
-		if slices.Contains(have, kept[name]) {
-			return kept[name]
-		}
-		return setAside[name]
-	}
-	if a, err = copyOriginals(ctx, pool, source, terms); err != nil {
-		return a, fmt.Errorf("adopt: %w", err)
+	if a, err = s.copyOriginals(ctx, source, terms); err != nil {
+		return a, err
 	}
 	for _, name := range originals {
-		if source(name) == setAside[name] {
-			if _, err := pool.ExecContext(ctx, `ALTER TABLE `+setAside[name]+` RENAME TO `+kept[name]); err != nil {
-				return a, fmt.Errorf("adopt: keep the old table: %w", err)
+		if source[name] == setAside[name] {
+			if err := s.finish(ctx, `ALTER TABLE `+setAside[name]+` RENAME TO `+kept[name]); err != nil {
+				return a, fmt.Errorf("keep the old table: %w", err)
 			}
 		}
 	}
@@ -149,40 +142,43 @@ func Adopt(ctx context.Context, d *connect.Database, terms Terms, log *slog.Logg
 }
 
 // copyOriginals copies the rows of the old tables in one transaction.
-func copyOriginals(ctx context.Context, pool *sql.DB, source func(table string) string, terms Terms) (Adopted, error) {
-	tx, err := pool.BeginTx(ctx, nil)
-	if err != nil {
+func (s session) copyOriginals(ctx context.Context, source map[string]string, terms Terms) (a Adopted, err error) {
+	q, commit := s.execer, func() error { return nil }
+	if s.engine == connect.MySQL {
+		tx, err := s.conn.BeginTx(ctx, nil)
+		if err != nil {
+			return a, err
+		}
+		defer tx.Rollback()
+		q, commit = tx, tx.Commit
+	}
+	if err := a.users(ctx, q, source["users"]); err != nil {
 		return Adopted{}, err
 	}
-	defer tx.Rollback()
-	var a Adopted
-	if err := a.users(ctx, tx, source("users")); err != nil {
+	if err := a.books(ctx, q, source["books"], terms); err != nil {
 		return Adopted{}, err
 	}
-	if err := a.books(ctx, tx, source("books"), terms); err != nil {
-		return Adopted{}, err
-	}
-	return a, tx.Commit()
+	return a, commit()
 }
 
 // looksOriginal asks for the columns by their names.
-func looksOriginal(ctx context.Context, q *sql.DB, table string) error {
+func looksOriginal(ctx context.Context, q querier, table string) error {
 	columns := map[string]string{"users": "id, name, total_fines", "books": "id, title, author, available, borrowed_by_id, due_date"}[table]
 	rows, err := q.QueryContext(ctx, `SELECT `+columns+` FROM `+table+` WHERE 1 = 0`)
 	if err != nil {
-		return fmt.Errorf("adopt: the table %s is not the original project's, which has the columns %s: %w", table, columns, err)
+		return fmt.Errorf("the table %s is not the original project's, which has the columns %s: %w", table, columns, err)
 	}
 	return rows.Close()
 }
 
 // users copies what an earlier run has not: the ids tell.
-func (a *Adopted) users(ctx context.Context, tx *sql.Tx, table string) error {
+func (a *Adopted) users(ctx context.Context, q execer, table string) error {
 	type original struct {
 		id    int64
 		name  sql.NullString
 		fines sql.NullFloat64
 	}
-	users, err := collect(ctx, tx, func(scan func(...any) error) (u original, err error) {
+	users, err := collect(ctx, q, func(scan func(...any) error) (u original, err error) {
 		err = scan(&u.id, &u.name, &u.fines)
 		return u, err
 	}, `SELECT id, name, total_fines FROM `+table+` WHERE id NOT IN (SELECT id FROM users) ORDER BY id`)
@@ -198,7 +194,7 @@ func (a *Adopted) users(ctx context.Context, tx *sql.Tx, table string) error {
 			note("total_fines %g is kept as %d: whole units of money, 0 or more", u.fines.Float64, fines)
 		}
 		name := tidy("name", u.name, "(no name)", library.MaxName, note)
-		if _, err := tx.ExecContext(ctx, `INSERT INTO users (id, name, total_fines, open_loans) VALUES (?, ?, ?, 0)`, u.id, name, fines); err != nil {
+		if _, err := q.ExecContext(ctx, `INSERT INTO users (id, name, total_fines, open_loans) VALUES (?, ?, ?, 0)`, u.id, name, fines); err != nil {
 			return err
 		}
 		a.Users++
@@ -207,7 +203,7 @@ func (a *Adopted) users(ctx context.Context, tx *sql.Tx, table string) error {
 	return nil
 }
 
-func (a *Adopted) books(ctx context.Context, tx *sql.Tx, table string, terms Terms) error {
+func (a *Adopted) books(ctx context.Context, q execer, table string, terms Terms) error {
 	type original struct {
 		id            int64
 		title, author sql.NullString
@@ -216,7 +212,7 @@ func (a *Adopted) books(ctx context.Context, tx *sql.Tx, table string, terms Ter
 		due           any
 		userExists    bool
 	}
-	books, err := collect(ctx, tx, func(scan func(...any) error) (b original, err error) {
+	books, err := collect(ctx, q, func(scan func(...any) error) (b original, err error) {
 		err = scan(&b.id, &b.title, &b.author, &b.available, &b.borrowedBy, &b.due, &b.userExists)
 		return b, err
 	}, `
@@ -243,7 +239,7 @@ func (a *Adopted) books(ctx context.Context, tx *sql.Tx, table string, terms Ter
 			note("not available, though nobody has it; it is free")
 		}
 		title, author := tidy("title", b.title, "(no title)", library.MaxTitle, note), tidy("author", b.author, "(no author)", library.MaxAuthor, note)
-		if _, err := tx.ExecContext(ctx, `INSERT INTO books (id, title, author, copies, on_loan) VALUES (?, ?, ?, 1, ?)`, b.id, title, author, out); err != nil {
+		if _, err := q.ExecContext(ctx, `INSERT INTO books (id, title, author, copies, on_loan) VALUES (?, ?, ?, 1, ?)`, b.id, title, author, out); err != nil {
 			return err
 		}
 		a.Books++
@@ -257,10 +253,10 @@ func (a *Adopted) books(ctx context.Context, tx *sql.Tx, table string, terms Ter
 		}
 		// When it was lent is not known; by the rules it was so many days before it is due.
 		borrowed := min(due.AddDays(-terms.LoanDays), terms.Today)
-		if _, err := tx.ExecContext(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on) VALUES (?, ?, ?, ?)`, b.id, b.borrowedBy.Int64, borrowed, due); err != nil {
+		if _, err := q.ExecContext(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on) VALUES (?, ?, ?, ?)`, b.id, b.borrowedBy.Int64, borrowed, due); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE users SET open_loans = open_loans + 1 WHERE id = ?`, b.borrowedBy.Int64); err != nil {
+		if _, err := q.ExecContext(ctx, `UPDATE users SET open_loans = open_loans + 1 WHERE id = ?`, b.borrowedBy.Int64); err != nil {
 			return err
 		}
 		a.Loans++
@@ -300,27 +296,4 @@ func tidy(field string, text sql.NullString, none string, limit int, note func(s
 		note("its %s is kept as %.60q", field, clean)
 	}
 	return clean
-}
-
-// querier is what a pool, a connection and a transaction have in common.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
-// collect reads all rows of a query.
-func collect[T any](ctx context.Context, q querier, scan func(func(...any) error) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []T
-	for rows.Next() {
-		v, err := scan(rows.Scan)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, v)
-	}
-	return list, rows.Err()
 }

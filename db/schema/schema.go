@@ -1,56 +1,89 @@
-// Package schema makes a library's tables: the migrations for both engines, their runner, and the adopting of the original
-// project's tables. It knows no rule of lending.
+// Package schema makes a library's tables: the migrations for both engines, their runner, the repairs of what older releases leave
+// behind, and the adopting of the original project's tables. It knows no rule of lending.
+//
+// Everything here may be broken off at any moment, by a signal or by a power cut: what is done is seen by looking at the database,
+// and the next run does the rest.
 package schema
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/rand/v2"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
-
-	"github.com/pressly/goose/v3"
 
 	"library-management/db/connect"
 )
 
 // Migrations only ever add: a new version of the program and the old one serve from the same schema while instances are
-// replaced. MySQL commits each statement of a schema by itself, so its files hold one each.
+// replaced. Each file holds statements whose result can be looked for (see parse), since MySQL commits each by itself. Rows are
+// filled in by a repair.
 //
 //go:embed migrations
-var migrations embed.FS
+var files embed.FS
 
 // Migration is one step of the schema.
 type Migration struct {
 	Version int64
-	Name    string
+	// Name is that of its file.
+	Name string
 	// Applied is when it was applied; zero while it is pending.
 	Applied time.Time
+
+	statements []statement
 }
 
+// ErrOriginal is returned where the database holds tables that this program did not make: see Adopt.
+var ErrOriginal = errors.New("the database has tables of the original project")
+
+// ErrMultiPrimary is MigrateAtStart's where the database is on a MySQL group with several primaries: the lock of one instance does
+// not hold on the other members there, and the group does not support a change of a table beside writes to it.
+var ErrMultiPrimary = errors.New("the database is on a multi-primary group, whose schema is not changed at a start: run library migrate up, while no other instance migrates")
+
 // Migrate brings the schema up to date and returns what it applied; log is told of each step. Many instances may call it at
-// once: on MySQL one works while the others wait for it; on SQLite a step is taken once, and the others see that it is there.
+// once: one works while the others wait for it. Where ctx ends, it finishes the statement under way and returns ctx's error.
 // Errors besides the database's: ErrOriginal.
-func Migrate(ctx context.Context, d *connect.Database, log *slog.Logger) (applied []Migration, err error) {
-	migrate := func(p *goose.Provider, pool *sql.DB) error {
-		if err := refuseOriginal(ctx, pool, d.Engine); err != nil {
+func Migrate(ctx context.Context, d *connect.Database, log *slog.Logger) ([]Migration, error) {
+	return migrate(ctx, d, log, false)
+}
+
+// MigrateAtStart is Migrate for an instance that starts by itself. It returns ErrMultiPrimary too, where something is pending.
+func MigrateAtStart(ctx context.Context, d *connect.Database, log *slog.Logger) ([]Migration, error) {
+	return migrate(ctx, d, log, true)
+}
+
+func migrate(ctx context.Context, d *connect.Database, log *slog.Logger, atStart bool) (applied []Migration, err error) {
+	// Most starts find everything done: they take no lock and change nothing.
+	var done bool
+	err = read(ctx, d, func(q querier) error {
+		list, err := list(ctx, q, d.Engine)
+		if err != nil {
 			return err
 		}
-		results, err := up(ctx, p, log)
-		applied = append(applied, results...)
-		return err
+		done = !slices.ContainsFunc(list, pending)
+		if !done && atStart && multiPrimary(ctx, q, d.Engine) {
+			return ErrMultiPrimary
+		}
+		return refuseOriginal(ctx, q, d.Engine)
+	})
+	if err == nil && !done {
+		err = change(ctx, d, func(s session) (err error) {
+			if err = refuseOriginal(ctx, s, d.Engine); err == nil {
+				applied, err = s.up(ctx)
+			}
+			return err
+		})
 	}
-	err = withProvider(ctx, d, migrate)
-	// SQLite has no lock that outlives a transaction: where another process is quicker with the same step, this one's is
-	// rolled back as a whole, and a later attempt finds the step done.
-	for end := time.Now().Add(sqliteTurns); err != nil && d.Engine == connect.SQLite && !errors.Is(err, ErrOriginal) && ctx.Err() == nil && time.Now().Before(end); {
-		time.Sleep(rand.N(50 * time.Millisecond))
-		err = withProvider(ctx, d, migrate)
+	for _, m := range applied {
+		log.LogAttrs(ctx, slog.LevelInfo, "migration applied", slog.Int64("version", m.Version), slog.String("name", m.Name))
 	}
 	if err != nil {
 		return applied, fmt.Errorf("migrate: %w", err)
@@ -58,75 +91,23 @@ func Migrate(ctx context.Context, d *connect.Database, log *slog.Logger) (applie
 	return applied, nil
 }
 
-// sqliteTurns is how long the processes that start together on one SQLite file take turns at the most.
-const sqliteTurns = 5 * time.Second
-
-func up(ctx context.Context, p *goose.Provider, log *slog.Logger) (applied []Migration, err error) {
-	results, err := p.Up(ctx)
-	for _, r := range results {
-		applied = append(applied, Migration{r.Source.Version, r.Source.Path, time.Now()})
-		log.LogAttrs(ctx, slog.LevelInfo, "migration applied", slog.Int64("version", r.Source.Version), slog.String("name", r.Source.Path))
-	}
-	return applied, err
-}
+func pending(m Migration) bool { return m.Applied.IsZero() }
 
 // List has the steps of the schema in order.
-func List(ctx context.Context, d *connect.Database) ([]Migration, error) {
-	var list []Migration
-	err := withProvider(ctx, d, func(p *goose.Provider, _ *sql.DB) error {
-		status, err := p.Status(ctx)
-		for _, m := range status {
-			list = append(list, Migration{m.Source.Version, m.Source.Path, m.AppliedAt})
-		}
+func List(ctx context.Context, d *connect.Database) (migrations []Migration, err error) {
+	err = read(ctx, d, func(q querier) error {
+		migrations, err = list(ctx, q, d.Engine)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list migrations: %w", err)
 	}
-	return list, nil
-}
-
-func withProvider(ctx context.Context, d *connect.Database, fn func(*goose.Provider, *sql.DB) error) error {
-	// The pool of migrations waits without end, so a server that hangs must be found out before.
-	if err := d.Pool.PingContext(ctx); err != nil {
-		return err
-	}
-	pool, err := d.Migrations()
-	if err != nil {
-		return err
-	}
-	defer pool.Close()
-	if d.Engine == connect.MySQL {
-		// Not by goose's own WithSessionLocker: goose looks for its table, and makes it, before it takes that lock, so that
-		// eight instances that start at once fail now and then on a table that is half made.
-		unlock, err := lockMigrations(ctx, pool)
-		if err != nil {
-			return err
-		}
-		defer unlock()
-	}
-	p, err := provider(pool, d.Engine)
-	if err != nil {
-		return err
-	}
-	return fn(p, pool)
-}
-
-func provider(pool *sql.DB, engine connect.Engine) (*goose.Provider, error) {
-	files, err := fs.Sub(migrations, "migrations/"+string(engine))
-	if err != nil {
-		return nil, err
-	}
-	dialect := goose.DialectSQLite3
-	if engine == connect.MySQL {
-		dialect = goose.DialectMySQL
-	}
-	return goose.NewProvider(dialect, pool, files)
+	return migrations, nil
 }
 
 // Current returns an error unless the schema is as new as this program needs; a newer one serves it as well.
 func Current(ctx context.Context, d *connect.Database) error {
-	names, err := fs.Glob(migrations, "migrations/"+string(d.Engine)+"/*.sql")
+	migrations, err := embedded(d.Engine)
 	if err != nil {
 		return err
 	}
@@ -134,39 +115,45 @@ func Current(ctx context.Context, d *connect.Database) error {
 	if err := d.Probe.QueryRowContext(ctx, `SELECT MAX(version_id) FROM goose_db_version`).Scan(&have); err != nil {
 		return fmt.Errorf("ask for the schema's version: %w", err)
 	}
-	if need := int64(len(names)); have.Int64 < need {
+	if need := migrations[len(migrations)-1].Version; have.Int64 < need {
 		return fmt.Errorf("the schema is at version %d, this program needs %d: run library migrate up", have.Int64, need)
 	}
 	return nil
 }
 
-// lockMigrations takes a lock of the MySQL server, which lasts as long as its connection or until unlock. GET_LOCK's names
-// are those of the whole server, so the database's is part of it, hashed since 64 characters are all there is room for.
-// It is waited for two minutes, which is longer than the migrations of an empty database take in a queue of many.
-func lockMigrations(ctx context.Context, pool *sql.DB) (unlock func(), err error) {
-	conn, err := pool.Conn(ctx)
+// embedded has the migrations of an engine in order, each pending.
+func embedded(engine connect.Engine) ([]Migration, error) { return parsed[engine]() }
+
+var parsed = map[connect.Engine]func() ([]Migration, error){
+	connect.MySQL:  sync.OnceValues(func() ([]Migration, error) { return parseFolder(files, "migrations/mysql") }),
+	connect.SQLite: sync.OnceValues(func() ([]Migration, error) { return parseFolder(files, "migrations/sqlite") }),
+}
+
+func parseFolder(files fs.FS, folder string) ([]Migration, error) {
+	names, err := fs.Glob(files, folder+"/*.sql")
 	if err != nil {
 		return nil, err
 	}
-	var database string // which the settings may not know
-	if err := conn.QueryRowContext(ctx, `SELECT DATABASE()`).Scan(&database); err != nil {
-		conn.Close()
-		return nil, err
+	var migrations []Migration
+	for _, name := range names {
+		m := Migration{Name: path.Base(name)}
+		number, _, _ := strings.Cut(m.Name, "_")
+		if m.Version, err = strconv.ParseInt(number, 10, 64); err != nil || m.Version < 1 {
+			return nil, fmt.Errorf("migration %s: its name must begin with its number and _", m.Name)
+		}
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		if m.statements, err = parse(string(text)); err != nil {
+			return nil, fmt.Errorf("migration %s: %w", m.Name, err)
+		}
+		migrations = append(migrations, m)
 	}
-	sum := sha256.Sum256([]byte(database))
-	name := fmt.Sprintf("library-migrate-%x", sum[:16])
-	var got sql.NullInt64 // NULL where the wait was broken off
-	err = conn.QueryRowContext(ctx, `SELECT GET_LOCK(?, 120)`, name).Scan(&got)
-	if err == nil && got.Int64 != 1 {
-		err = errors.New("another instance has been migrating for two minutes")
+	for i, m := range migrations {
+		if m.Version != int64(i+1) {
+			return nil, fmt.Errorf("migration %s: the numbers must run from 1 without a gap", m.Name)
+		}
 	}
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return func() {
-		// Even where ctx has ended; should this fail, the lock ends with the pool's connection.
-		conn.ExecContext(context.WithoutCancel(ctx), `DO RELEASE_LOCK(?)`, name)
-		conn.Close()
-	}, nil
+	return migrations, nil
 }

@@ -1,4 +1,3 @@
--- +goose Up
 CREATE TABLE books (
   id             BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
   title          VARCHAR(500) NOT NULL,

@@ -1,4 +1,3 @@
--- +goose Up
 CREATE TABLE users (
   id          BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
   name        VARCHAR(255) NOT NULL,

@@ -1,4 +1,3 @@
--- +goose Up
 CREATE TABLE loans (
   id           BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,
   book_id      BIGINT NOT NULL,

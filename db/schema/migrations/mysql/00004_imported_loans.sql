@@ -1,4 +1,3 @@
--- +goose Up
 CREATE TABLE imported_loans (
   run        BIGINT NOT NULL COMMENT 'one run of an import of loans',
   loan_id    BIGINT NOT NULL COMMENT 'the loan that a row of its file stands for',

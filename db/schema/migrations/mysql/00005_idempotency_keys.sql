@@ -1,4 +1,3 @@
--- +goose Up
 CREATE TABLE idempotency_keys (
   id          VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
   fingerprint VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'of the request that the key came with',

@@ -1,4 +1,3 @@
--- +goose Up
 CREATE TABLE books (
   id             INTEGER PRIMARY KEY AUTOINCREMENT,
   title          TEXT NOT NULL,

@@ -1,4 +1,3 @@
--- +goose Up
 CREATE TABLE users (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
   name        TEXT NOT NULL,

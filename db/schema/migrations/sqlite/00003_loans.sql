@@ -1,4 +1,3 @@
--- +goose Up
 CREATE TABLE loans (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
   book_id      INTEGER NOT NULL REFERENCES books (id),

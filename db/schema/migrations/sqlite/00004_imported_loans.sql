@@ -1,4 +1,3 @@
--- +goose Up
 CREATE TABLE imported_loans (
   run        INTEGER NOT NULL,
   loan_id    INTEGER NOT NULL,

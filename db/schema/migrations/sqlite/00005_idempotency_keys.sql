@@ -1,4 +1,3 @@
--- +goose Up
 CREATE TABLE idempotency_keys (
   id          TEXT NOT NULL PRIMARY KEY,
   fingerprint TEXT NOT NULL,
