@@ -253,6 +253,28 @@ func TestLambda_lends(t *testing.T) {
 	}
 }
 
+// TestLambda_refusals: what Lambda's side of the program refuses, where the API itself is not asked, a page can read as well.
+func TestLambda_refusals(t *testing.T) {
+	f := startFunction(t, append(configure(t, dbtest.SQLite(t)), "MIGRATE=auto")...)
+	f.await(t)
+	origin := [][2]string{{"Host", "library.example"}, {"Origin", "https://page.example"}}
+	bad := lambdatest.Doors["http"](lambdatest.Request{Method: "POST", Target: "/users/", Headers: origin})
+	bad["body"], bad["isBase64Encoded"] = "!!!", true
+	payload, err := json.Marshal(bad)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, got := range map[string]lambdatest.Answer{
+		"400 of a body that is no base64":       lambdatest.Read(t, "http", f.Invoke(t, payload).Payload),
+		"500 of an answer too large for an ALB": f.call(t, "alb_multi", lambdatest.Request{Method: "GET", Target: "/docs/swagger-ui-bundle.js", Headers: origin}),
+	} {
+		h := got.Headers
+		if fmt.Sprint(got.Status) != name[:3] || h.Get("Content-Type") != "application/problem+json" || h.Get("Access-Control-Allow-Origin") != "*" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("X-Request-ID") == "" {
+			t.Errorf("%s: got %d %v %.300s", name, got.Status, h, got.Body)
+		}
+	}
+}
+
 // TestLambda_conditions: ETags, preconditions and keys mean the same by a port and by each door of Lambda.
 func TestLambda_conditions(t *testing.T) {
 	f := startFunction(t, append(configure(t, dbtest.SQLite(t)), "MIGRATE=auto")...)

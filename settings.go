@@ -117,7 +117,7 @@ func (n *networks) Decode(value string) error {
 func readSettings() (settings, error) {
 	var s settings
 	for _, v := range variables() {
-		if err := tidy(v); err != nil {
+		if err := trimVariable(v); err != nil {
 			return s, fmt.Errorf("%s: %w", v.name, err)
 		}
 	}
@@ -133,10 +133,10 @@ func readSettings() (settings, error) {
 	return s, s.check()
 }
 
-// tidy cuts what editors and files of settings leave at a value's ends, a carriage return foremost, and unsets a variable
+// trimVariable cuts what editors and files of settings leave at a value's ends, a carriage return foremost, and unsets a variable
 // that is empty: compose writes ${X:-}, which to envconfig is a bad number. A password is refused instead, for a space may
 // belong to it.
-func tidy(v variable) error {
+func trimVariable(v variable) error {
 	value := os.Getenv(v.name)
 	cut := strings.TrimSpace(value)
 	switch {

@@ -11,35 +11,35 @@ import (
 
 func (a *api) books() []route {
 	return []route{
-		answer(operation{
+		newRoute(operation{
 			Method: "GET", Path: "/books/", ID: "list-books", Tag: tagBooks, Success: 200,
 			Summary: "List the books",
 			Text:    "By id, one page at a time.",
 			Codes:   reads(),
 		}, a.listBooks),
-		answer(operation{
+		newRoute(operation{
 			Method: "POST", Path: "/books/", ID: "create-book", Tag: tagBooks, Success: 201,
 			Summary: "Add a book",
 			Codes:   writes(library.ErrBarcodeTaken, library.ErrISBNTaken),
 		}, a.createBook),
-		answer(operation{
+		newRoute(operation{
 			Method: "GET", Path: "/books/{book_id}", ID: "get-book", Tag: tagBooks, Success: 200,
 			Summary: "Show a book",
 			Codes:   reads(library.ErrBookNotFound),
 		}, a.findBook),
-		answer(operation{
+		newRoute(operation{
 			Method: "PUT", Path: "/books/{book_id}", ID: "replace-book", Tag: tagBooks, Success: 200,
 			Summary: "Replace a book",
 			Text:    "Optional fields that are absent are cleared; copies stays as it is.",
 			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan),
 		}, a.replaceBook),
-		answer(operation{
+		newRoute(operation{
 			Method: "PATCH", Path: "/books/{book_id}", ID: "update-book", Tag: tagBooks, Success: 200,
 			Summary: "Change some fields of a book",
 			Text:    "A JSON merge patch (RFC 7396): what is absent stays, null clears.",
 			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan),
 		}, a.updateBook),
-		answer(operation{
+		newRoute(operation{
 			Method: "DELETE", Path: "/books/{book_id}", ID: "delete-book", Tag: tagBooks, Success: 204,
 			Summary: "Delete a book",
 			Text:    "Its returned loans stay as history; its barcode and ISBN are free again.",
@@ -102,12 +102,12 @@ type BookInput struct {
 
 // patch changes what was sent.
 func (in *BookInput) patch(b *library.Book) {
-	put(in.Title, &b.Title)
-	put(in.Author, &b.Author)
-	put(in.ISBN, &b.ISBN)
-	put(in.Barcode, &b.Barcode)
-	put(in.Language, &b.Language)
-	put(in.Category, &b.Category)
+	assign(in.Title, &b.Title)
+	assign(in.Author, &b.Author)
+	assign(in.ISBN, &b.ISBN)
+	assign(in.Barcode, &b.Barcode)
+	assign(in.Language, &b.Language)
+	assign(in.Category, &b.Category)
 	if y := int(in.PublishedYear.value); in.PublishedYear.null {
 		b.PublishedYear = nil
 	} else if in.PublishedYear.sent {
@@ -122,7 +122,7 @@ func (in *BookInput) patch(b *library.Book) {
 func (in *BookInput) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
 	b := library.Book{Title: "-", Author: "-", Copies: 1} // what is absent is huma's to judge
 	in.patch(&b)
-	return faults(b.Clean(), at)
+	return fieldErrors(b.Clean(), at)
 }
 
 // BookPatch is a JSON merge patch of a book.
@@ -160,7 +160,7 @@ func (a *api) createBook(ctx context.Context, in *struct {
 }) (*createdOutput[Book], error) {
 	b := library.Book{Copies: 1}
 	in.Body.patch(&b)
-	b, err := a.store.CreateBook(in.under(ctx), b)
+	b, err := a.store.CreateBook(in.withKey(ctx), b)
 	if err != nil {
 		return nil, err
 	}
@@ -178,8 +178,8 @@ func (a *api) replaceBook(ctx context.Context, in *struct {
 	Preconditions
 	Body BookInput
 }) (*bookOutput, error) {
-	b, err := a.store.UpdateBook(in.under(ctx), in.BookID, func(b *library.Book) error {
-		if err := in.met(wireBook(*b)); err != nil {
+	b, err := a.store.UpdateBook(in.withKey(ctx), in.BookID, func(b *library.Book) error {
+		if err := in.check(wireBook(*b)); err != nil {
 			return err
 		}
 		*b = library.Book{ID: b.ID, Copies: b.Copies}
@@ -195,8 +195,8 @@ func (a *api) updateBook(ctx context.Context, in *struct {
 	Preconditions
 	Body BookPatch
 }) (*bookOutput, error) {
-	b, err := a.store.UpdateBook(in.under(ctx), in.BookID, func(b *library.Book) error {
-		if err := in.met(wireBook(*b)); err != nil {
+	b, err := a.store.UpdateBook(in.withKey(ctx), in.BookID, func(b *library.Book) error {
+		if err := in.check(wireBook(*b)); err != nil {
 			return err
 		}
 		(*BookInput)(&in.Body).patch(b)
@@ -210,5 +210,5 @@ func (a *api) deleteBook(ctx context.Context, in *struct {
 	Idempotency
 	Preconditions
 }) (*struct{}, error) {
-	return nil, a.store.DeleteBook(in.under(ctx), in.BookID, func(b library.Book) error { return in.met(wireBook(b)) })
+	return nil, a.store.DeleteBook(in.withKey(ctx), in.BookID, func(b library.Book) error { return in.check(wireBook(b)) })
 }

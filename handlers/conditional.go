@@ -80,8 +80,8 @@ func (p *Preconditions) Resolve(ctx huma.Context) []error {
 	return nil
 }
 
-// met returns library.ErrPreconditionFailed unless the conditions hold of what is stored, as GET would send it.
-func (p *Preconditions) met(stored any) error {
+// check returns library.ErrPreconditionFailed unless the conditions hold of what is stored, as GET would send it.
+func (p *Preconditions) check(stored any) error {
 	if len(p.conditions) == 0 {
 		return nil
 	}

@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"bytes"
 	"strings"
 
 	"github.com/valyala/fasthttp"
@@ -60,15 +59,12 @@ func (c crossOrigin) allows(origin string) bool {
 	return false
 }
 
-// mark gives an answer the headers that every answer has, and reports whether the request is a preflight, which is
+// setHeaders gives an answer the CORS headers, and reports whether the request is a preflight, which is
 // answered by them alone. Of a request whose headers could not be read, nobody knows the origin: then any, or the only
 // one there is, is answered.
-func (c crossOrigin) mark(ctx *fasthttp.RequestCtx) (preflight bool) {
+func (c crossOrigin) setHeaders(ctx *fasthttp.RequestCtx) (preflight bool) {
 	in, out := &ctx.Request.Header, &ctx.Response.Header
 	origin := string(in.Peek("Origin"))
-	if origin == "" {
-		origin = rawHeader(in.RawHeaders(), "Origin")
-	}
 	unread := len(in.RawHeaders()) == 0 && len(in.Host()) == 0
 	preflight = origin != "" && string(in.Method()) == fasthttp.MethodOptions && len(in.Peek("Access-Control-Request-Method")) > 0
 	if !c.any {
@@ -92,14 +88,4 @@ func (c crossOrigin) mark(ctx *fasthttp.RequestCtx) (preflight bool) {
 		out.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
 	}
 	return preflight
-}
-
-// rawHeader is the value of a header of a request that fasthttp gave up reading after it.
-func rawHeader(raw []byte, name string) string {
-	for line := range bytes.Lines(raw) {
-		if n, value, ok := bytes.Cut(line, []byte(":")); ok && strings.EqualFold(string(n), name) {
-			return string(bytes.TrimSpace(value))
-		}
-	}
-	return ""
 }

@@ -71,20 +71,20 @@ func (e *edge) wrap(app *fiber.App) {
 	}
 }
 
-// mark gives an answer what each has, and reports whether the request is a CORS preflight.
-func (e *edge) mark(ctx *fasthttp.RequestCtx) (id string, preflight bool) {
+// setHeaders gives an answer those that every answer has, and reports whether the request is a CORS preflight.
+func (e *edge) setHeaders(ctx *fasthttp.RequestCtx) (id string, preflight bool) {
 	id = requestID(&ctx.Request.Header)
 	ctx.SetUserValue(requestIDKey, id)
 	ctx.Response.Header.Set("X-Request-ID", id)
 	ctx.Response.Header.Set("X-Content-Type-Options", "nosniff")
-	return id, e.cors.mark(ctx)
+	return id, e.cors.setHeaders(ctx)
 }
 
 // serve gives a request its id, its answer and its access line.
 func (e *edge) serve(ctx *fasthttp.RequestCtx, app *fiber.App, answer func(preflight bool)) {
 	start := time.Now()
 	method, path := string(ctx.Method()), string(ctx.URI().PathOriginal())
-	id, preflight := e.mark(ctx)
+	id, preflight := e.setHeaders(ctx)
 
 	// HEAD is GET without the body, for every path and every middleware. A method that Fiber does not know takes the way
 	// of one that no path answers, so that it is a 404 or a 405 like any other.
@@ -93,7 +93,7 @@ func (e *edge) serve(ctx *fasthttp.RequestCtx, app *fiber.App, answer func(prefl
 	} else if !slices.Contains(fiber.DefaultMethods, method) {
 		ctx.Request.Header.SetMethod(fiber.MethodTrace)
 	}
-	e.guard(ctx, app, func() { answer(preflight) })
+	e.recoverPanic(ctx, app, func() { answer(preflight) })
 	ctx.Request.Header.SetMethod(method)
 	if s := ctx.Response.StatusCode(); s == fiber.StatusNoContent || s == fiber.StatusNotModified {
 		ctx.Response.ResetBody() // Fiber puts the status text there, which Lambda would send
@@ -119,8 +119,8 @@ func (e *edge) serve(ctx *fasthttp.RequestCtx, app *fiber.App, answer func(prefl
 		slog.Int("bytes", size), slog.String("client_ip", e.client(ctx)))
 }
 
-// guard turns a panic into a 500.
-func (e *edge) guard(ctx *fasthttp.RequestCtx, app *fiber.App, answer func()) {
+// recoverPanic turns a panic into a 500.
+func (e *edge) recoverPanic(ctx *fasthttp.RequestCtx, app *fiber.App, answer func()) {
 	defer func() {
 		if r := recover(); r != nil {
 			ctx.Response.ResetBody()

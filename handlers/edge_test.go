@@ -134,6 +134,33 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+// TestUnreadable_origins: a request whose head cannot be read has no origin, so that any is allowed, or the only one.
+func TestUnreadable_origins(t *testing.T) {
+	const a, b = "https://a.example", "https://b.example"
+	const badHead = "GET /docs HTTP/1.1\r\nHost: x\r\n: x\r\nOrigin: " + b + "\r\n\r\n"
+	tooMuch := "GET /docs HTTP/1.1\r\nHost: x\r\nOrigin: " + b + "\r\nX: " + strings.Repeat("x", 20_000) + "\r\n\r\n"
+	for _, s := range []struct {
+		name    string
+		origins []string
+		want    string
+	}{
+		{"any", nil, "*"},
+		{"one", []string{b}, b},
+		{"another", []string{a}, a},
+		{"two", []string{a, b}, ""},
+		{"a pattern", []string{"https://*.example"}, ""},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			addr := serve(t, newApp(broken{}, func(c *handlers.Config) { c.CORSOrigins = s.origins }))
+			for _, request := range []string{badHead, tooMuch} {
+				if got := exchange(t, addr, request)[0].header.Get("Access-Control-Allow-Origin"); got != s.want {
+					t.Errorf("%.60q: got %q, want %q", request, got, s.want)
+				}
+			}
+		})
+	}
+}
+
 // TestImmutable: what Fiber hands out is still the same after the next request on the connection. It fails without Immutable.
 func TestImmutable(t *testing.T) {
 	app := newApp(broken{})
@@ -469,6 +496,7 @@ func TestRequestTarget(t *testing.T) {
 		{"GET /books%2f1 HTTP/1.1\r\nHost: x", 404},
 		{"GET http://x/books/1 HTTP/1.1\r\nHost: x", 200},
 		{"GET /books/1 HTTP/1.0", 200},
+		{"GET /books/?&&=1& HTTP/1.1\r\nHost: x", 200},
 		{"GET /books/1 HTTP/1.1\r\nHost: ", 200}, // RFC 9110, 7.2: empty where the target has no authority
 		{"GET /books/1%3 HTTP/1.1\r\nHost: x", 422},
 	} {

@@ -47,8 +47,8 @@ func (k *Idempotency) Resolve(ctx huma.Context) []error {
 	return nil
 }
 
-// under has the store keep its answer under the key, if there is one.
-func (k *Idempotency) under(ctx context.Context) context.Context {
+// withKey has the store keep its answer under the key, if there is one.
+func (k *Idempotency) withKey(ctx context.Context) context.Context {
 	if k.key.Value == "" {
 		return ctx
 	}

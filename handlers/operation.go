@@ -60,8 +60,8 @@ type route struct {
 	register func(api huma.API, described huma.Operation)
 }
 
-// answer has f answer an operation.
-func answer[I, O any](op operation, f func(context.Context, *I) (*O, error)) route {
+// newRoute has f answer an operation.
+func newRoute[I, O any](op operation, f func(context.Context, *I) (*O, error)) route {
 	known := func(ctx context.Context, in *I) (*O, error) {
 		if list, _ := ctx.Value(unknownQueryKey).([]error); list != nil {
 			return nil, humaProblem(http.StatusUnprocessableEntity, "", list...)

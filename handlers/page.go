@@ -60,7 +60,7 @@ func readCursor(s string) (after int64, ok bool) {
 		return 0, true
 	}
 	text := s
-	if b, err := base64.RawURLEncoding.Strict().DecodeString(s); err == nil && strings.HasPrefix(string(b), cursorForm) {
+	if b, err := base64.RawURLEncoding.DecodeString(s); err == nil && strings.HasPrefix(string(b), cursorForm) {
 		text = string(b)[len(cursorForm):]
 	}
 	after, err := strconv.ParseInt(text, 10, 64)

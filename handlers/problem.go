@@ -36,43 +36,43 @@ const (
 const (
 	// maxEcho is how many characters of what a client sent an error may repeat.
 	maxEcho = 100
-	// missing marks huma's message for a field that is not there, before the field's name.
-	missing = "missing "
+	// missingPrefix marks huma's message for a field that is not there, before the field's name.
+	missingPrefix = "missing "
 	// maxFieldErrors bounds a problem: a body of 1 MiB has room for 100,000 wrong fields.
 	maxFieldErrors = 20
 )
 
-// kind is what all problems of one code have in common: the status, the title, and the detail where there is no better one.
-type kind struct {
+// problemKind is what all problems of one code have in common: the status, the title, and the detail where there is no better one.
+type problemKind struct {
 	status        int
 	title, detail string
 }
 
 // problems are the kinds by their codes: the library's refusals, and those below.
-var problems = func() map[string]kind {
+var problems = func() map[string]problemKind {
 	for _, r := range library.Refusals() {
-		ownProblems[r.Code] = kind{status: statuses[r.Kind], title: r.Title, detail: r.Message}
+		ownProblems[r.Code] = problemKind{status: statuses[r.Kind], title: r.Title, detail: r.Message}
 	}
 	return ownProblems
 }()
 
 var statuses = map[library.Kind]int{library.Invalid: 422, library.NotFound: 404, library.Conflict: 409, library.Precondition: 412, library.Unavailable: 503}
 
-var ownProblems = map[string]kind{
-	codeMalformed:            {400, "The request cannot be read", "The request is not well-formed."},
-	codeNotFound:             {404, "Nothing here", "There is nothing at this path."},
-	codeMethodNotAllowed:     {405, "Method not allowed", "This path does not answer this method; the Allow header lists those that it does."},
-	codeTimeout:              {408, "The request took too long", "The request did not arrive in time."},
-	codeTooLarge:             {413, "The body is too large", "The body has more than 1 MiB."},
-	codeUnsupportedMediaType: {415, "Unsupported media type", "The body must be JSON, without a content encoding."},
-	codeHeadersTooLarge:      {431, "The headers are too large", "The request line and the headers have more than 16 KiB."},
-	codeInternal:             {500, "Internal error", "Something went wrong here. The request id finds it in the log."},
-	codeNotAnswered:          {504, "Not answered in time", "The request was not answered in time; whether it took effect is not known."},
-	codeNotReady:             {503, "Not ready", "This process should get no requests now."},
+var ownProblems = map[string]problemKind{
+	codeMalformed:            {status: 400, title: "The request cannot be read", detail: "The request is not well-formed."},
+	codeNotFound:             {status: 404, title: "Nothing here", detail: "There is nothing at this path."},
+	codeMethodNotAllowed:     {status: 405, title: "Method not allowed", detail: "This path does not answer this method; the Allow header lists those that it does."},
+	codeTimeout:              {status: 408, title: "The request took too long", detail: "The request did not arrive in time."},
+	codeTooLarge:             {status: 413, title: "The body is too large", detail: "The body has more than 1 MiB."},
+	codeUnsupportedMediaType: {status: 415, title: "Unsupported media type", detail: "The body must be JSON, without a content encoding."},
+	codeHeadersTooLarge:      {status: 431, title: "The headers are too large", detail: "The request line and the headers have more than 16 KiB."},
+	codeInternal:             {status: 500, title: "Internal error", detail: "Something went wrong here. The request id finds it in the log."},
+	codeNotAnswered:          {status: 504, title: "Not answered in time", detail: "The request was not answered in time; whether it took effect is not known."},
+	codeNotReady:             {status: 503, title: "Not ready", detail: "This process should get no requests now."},
 }
 
-// codes are those of problems that Fiber and huma know by their status alone.
-var codes = map[int]string{
+// codeOf are those of problems that Fiber and huma know by their status alone.
+var codeOf = map[int]string{
 	404: codeNotFound, 405: codeMethodNotAllowed, 408: codeTimeout, 413: codeTooLarge, 415: codeUnsupportedMediaType,
 	422: library.ErrInvalid.Code, 431: codeHeadersTooLarge, 504: codeNotAnswered,
 }
@@ -158,7 +158,7 @@ func domainProblem(e *library.Error) *Problem {
 
 // statusProblem is for errors that carry a status and a text which may hold what was sent, or worse.
 func statusProblem(status int, cause error) *Problem {
-	code, ok := codes[status]
+	code, ok := codeOf[status]
 	switch {
 	case ok:
 	case status >= 400 && status < 500:
@@ -185,7 +185,7 @@ func humaProblem(status int, msg string, errs ...error) huma.StatusError {
 		if d, ok := err.(huma.ErrorDetailer); ok {
 			f = FieldProblem{d.ErrorDetail().Location, d.ErrorDetail().Message} // never its Value: that is what was sent
 		}
-		if name, ok := strings.CutPrefix(f.Message, missing); ok {
+		if name, ok := strings.CutPrefix(f.Message, missingPrefix); ok {
 			f.Location, f.Message = f.Location+"."+name, "must be given"
 		} else if f.Message == "invalid integer" {
 			f.Message = "must be a whole number, in digits only"
@@ -237,7 +237,7 @@ func init() {
 		return fmt.Sprintf(format, args...)
 	}
 	validation.MsgUnexpectedProperty = "is not a known field"
-	validation.MsgExpectedRequiredProperty = missing + "%s" // huma reports it at the object that lacks it
+	validation.MsgExpectedRequiredProperty = missingPrefix + "%s" // huma reports it at the object that lacks it
 	validation.MsgExpectedString = "must be text"
 	validation.MsgExpectedInteger = "must be a whole number"
 	validation.MsgExpectedNumber = "must be a number"
@@ -288,7 +288,7 @@ func (a *api) handleError(c *fiber.Ctx, err error) error {
 	}
 	id, ok := c.Context().UserValue(requestIDKey).(string)
 	if !ok { // whoever serves the app refused the request before it came to the edge
-		id, _ = a.edge.mark(c.Context())
+		id, _ = a.edge.setHeaders(c.Context())
 	}
 	if s := a.finish(c.UserContext(), id, p); s != "" {
 		c.Set("Retry-After", s)

@@ -6,17 +6,17 @@ import (
 
 func (a *api) service() []route {
 	return []route{
-		answer(operation{
+		newRoute(operation{
 			Method: "GET", Path: "/livez", ID: "check-liveness", Tag: tagService, Success: 200, NoStore: true,
 			Summary: "Ask whether the process lives",
 			Text:    "Never asks the database: a process without one should not be restarted.",
 		}, a.live),
-		answer(operation{
+		newRoute(operation{
 			Method: "GET", Path: "/readyz", ID: "check-readiness", Tag: tagService, Success: 200, NoStore: true,
 			Summary: "Ask whether the process should get requests",
 			Codes:   []string{codeNotReady},
 		}, a.ready),
-		answer(operation{
+		newRoute(operation{
 			Method: "GET", Path: "/problems/{code}", ID: "explain-problem", Tag: tagService, Success: 200,
 			Summary: "Explain a problem's code",
 			Text:    "Where the type of every problem leads.",
@@ -60,5 +60,5 @@ func (a *api) explain(_ context.Context, in *struct {
 	if p.Status == 0 {
 		return nil, newProblem(codeNotFound)
 	}
-	return &struct{ Body Explanation }{Explanation{p.Code, p.Status, p.Title, p.Detail}}, nil
+	return &struct{ Body Explanation }{Explanation{Code: p.Code, Status: p.Status, Title: p.Title, Detail: p.Detail}}, nil
 }

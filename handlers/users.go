@@ -11,36 +11,36 @@ import (
 
 func (a *api) users() []route {
 	return []route{
-		answer(operation{
+		newRoute(operation{
 			Method: "GET", Path: "/users/", ID: "list-users", Tag: tagUsers, Success: 200,
 			Summary: "List the users",
 			Text:    "By id, one page at a time, each with the books that it has out.",
 			Codes:   reads(),
 		}, a.listUsers),
-		answer(operation{
+		newRoute(operation{
 			Method: "POST", Path: "/users/", ID: "create-user", Tag: tagUsers, Success: 201,
 			Summary: "Add a user",
 			Text:    "Names need not be unique; email and card number are, where given.",
 			Codes:   writes(library.ErrEmailTaken, library.ErrCardNumberTaken),
 		}, a.createUser),
-		answer(operation{
+		newRoute(operation{
 			Method: "GET", Path: "/users/{user_id}", ID: "get-user", Tag: tagUsers, Success: 200,
 			Summary: "Show a user",
 			Codes:   reads(library.ErrUserNotFound),
 		}, a.findUser),
-		answer(operation{
+		newRoute(operation{
 			Method: "PUT", Path: "/users/{user_id}", ID: "replace-user", Tag: tagUsers, Success: 200,
 			Summary: "Replace a user",
 			Text:    "Optional fields that are absent are cleared.",
 			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrEmailTaken, library.ErrCardNumberTaken),
 		}, a.replaceUser),
-		answer(operation{
+		newRoute(operation{
 			Method: "PATCH", Path: "/users/{user_id}", ID: "update-user", Tag: tagUsers, Success: 200,
 			Summary: "Change some fields of a user",
 			Text:    "A JSON merge patch (RFC 7396): what is absent stays, null clears.",
 			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrEmailTaken, library.ErrCardNumberTaken),
 		}, a.updateUser),
-		answer(operation{
+		newRoute(operation{
 			Method: "DELETE", Path: "/users/{user_id}", ID: "delete-user", Tag: tagUsers, Success: 204,
 			Summary: "Delete a user",
 			Text:    "Its returned loans stay as history without the name; email and card number are free again.",
@@ -79,16 +79,16 @@ type UserInput struct {
 
 // patch changes what was sent.
 func (in *UserInput) patch(u *library.User) {
-	put(in.Name, &u.Name)
-	put(in.Email, &u.Email)
-	put(in.CardNumber, &u.CardNumber)
+	assign(in.Name, &u.Name)
+	assign(in.Email, &u.Email)
+	assign(in.CardNumber, &u.CardNumber)
 }
 
 // Resolve adds the domain's refusals to huma's, so that a client learns all at once.
 func (in *UserInput) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
 	u := library.User{Name: "-"} // what is absent is huma's to judge
 	in.patch(&u)
-	return faults(u.Clean(), at)
+	return fieldErrors(u.Clean(), at)
 }
 
 // UserPatch is a JSON merge patch of a user.
@@ -130,7 +130,7 @@ func (a *api) createUser(ctx context.Context, in *struct {
 }) (*createdOutput[User], error) {
 	var u library.User
 	in.Body.patch(&u)
-	u, err := a.store.CreateUser(in.under(ctx), u)
+	u, err := a.store.CreateUser(in.withKey(ctx), u)
 	if err != nil {
 		return nil, err
 	}
@@ -148,8 +148,8 @@ func (a *api) replaceUser(ctx context.Context, in *struct {
 	Preconditions
 	Body UserInput
 }) (*userOutput, error) {
-	u, err := a.store.UpdateUser(in.under(ctx), in.UserID, func(u *library.User) error {
-		if err := in.met(wireUser(*u)); err != nil {
+	u, err := a.store.UpdateUser(in.withKey(ctx), in.UserID, func(u *library.User) error {
+		if err := in.check(wireUser(*u)); err != nil {
 			return err
 		}
 		*u = library.User{ID: u.ID}
@@ -165,8 +165,8 @@ func (a *api) updateUser(ctx context.Context, in *struct {
 	Preconditions
 	Body UserPatch
 }) (*userOutput, error) {
-	u, err := a.store.UpdateUser(in.under(ctx), in.UserID, func(u *library.User) error {
-		if err := in.met(wireUser(*u)); err != nil {
+	u, err := a.store.UpdateUser(in.withKey(ctx), in.UserID, func(u *library.User) error {
+		if err := in.check(wireUser(*u)); err != nil {
 			return err
 		}
 		(*UserInput)(&in.Body).patch(u)
@@ -180,5 +180,5 @@ func (a *api) deleteUser(ctx context.Context, in *struct {
 	Idempotency
 	Preconditions
 }) (*struct{}, error) {
-	return nil, a.store.DeleteUser(in.under(ctx), in.UserID, func(u library.User) error { return in.met(wireUser(u)) })
+	return nil, a.store.DeleteUser(in.withKey(ctx), in.UserID, func(u library.User) error { return in.check(wireUser(u)) })
 }

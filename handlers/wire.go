@@ -61,15 +61,15 @@ func (readOnly) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{ReadOnly: true, Description: "Set by the library; ignored."}
 }
 
-// put sets *to to what was sent. Null is the zero value, which the domain refuses where there has to be one.
-func put[T string | float64](f field[T], to *T) {
+// assign sets *to to what was sent. Null is the zero value, which the domain refuses where there has to be one.
+func assign[T string | float64](f field[T], to *T) {
 	if f.sent {
 		*to = f.value
 	}
 }
 
-// faults are the fields that a domain check refuses, as huma reports its own.
-func faults(err error, at *huma.PathBuffer) (list []error) {
+// fieldErrors are the fields that a domain check refuses, as huma reports its own.
+func fieldErrors(err error, at *huma.PathBuffer) (list []error) {
 	if err == nil {
 		return nil
 	}

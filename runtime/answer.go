@@ -27,18 +27,18 @@ func (e *event) answer(written []byte) (any, error) {
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	body := b.Bytes()
-	tidy(r, len(body))
+	cleanHeaders(r, len(body))
 
 	switch e.door {
 	case restAPI:
 		w := core.NewProxyResponseWriter()
-		fill(w, r, body)
+		writeTo(w, r, body)
 		a, err := w.GetProxyResponse()
 		encodeBinary(r.Header, body, &a.Body, &a.IsBase64Encoded)
 		return a, err
 	case albSingle, albMulti:
 		w := core.NewProxyResponseWriterALB()
-		fill(w, r, body)
+		writeTo(w, r, body)
 		a, err := w.GetProxyResponse()
 		encodeBinary(r.Header, body, &a.Body, &a.IsBase64Encoded)
 		a.StatusDescription = strconv.Itoa(a.StatusCode) + " " + a.StatusDescription
@@ -49,16 +49,16 @@ func (e *event) answer(written []byte) (any, error) {
 		return a, err
 	default:
 		w := core.NewProxyResponseWriterV2()
-		fill(w, r, body)
+		writeTo(w, r, body)
 		a, err := w.GetProxyResponse()
 		encodeBinary(r.Header, body, &a.Body, &a.IsBase64Encoded)
 		return a, err
 	}
 }
 
-// tidy makes the headers speak of this answer rather than of the connection it was written to: no hop-by-hop headers, and
+// cleanHeaders makes the headers speak of this answer rather than of the connection it was written to: no hop-by-hop headers, and
 // the length of what was gathered.
-func tidy(r *http.Response, length int) {
+func cleanHeaders(r *http.Response, length int) {
 	for _, named := range r.Header.Values(fiber.HeaderConnection) {
 		for name := range strings.SplitSeq(named, ",") {
 			r.Header.Del(strings.TrimSpace(name))
@@ -72,8 +72,8 @@ func tidy(r *http.Response, length int) {
 	}
 }
 
-// fill writes an answer into one of core's writers.
-func fill(w http.ResponseWriter, r *http.Response, body []byte) {
+// writeTo writes an answer into one of core's writers.
+func writeTo(w http.ResponseWriter, r *http.Response, body []byte) {
 	maps.Copy(w.Header(), r.Header)
 	w.WriteHeader(r.StatusCode)
 	if len(body) == 0 {

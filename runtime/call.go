@@ -20,8 +20,8 @@ type call struct {
 	context context.Context
 	// refusal, where not nil, is the answer: the request does not get to the app's handlers.
 	refusal error
-	// spilled counts what was written and not kept, of an answer far beyond what Lambda takes.
-	spilled int
+	// discarded counts what was written and not kept, of an answer far beyond what Lambda takes.
+	discarded int
 	// abandoned is set when nobody waits for the answer any more.
 	abandoned atomic.Bool
 }
@@ -36,7 +36,7 @@ func (c *call) release() {
 	}
 	c.in.Reset()
 	c.out.Reset()
-	c.client, c.context, c.refusal, c.spilled = nil, nil, nil, 0
+	c.client, c.context, c.refusal, c.discarded = nil, nil, nil, 0
 	calls.Put(c)
 }
 
@@ -50,20 +50,20 @@ func (c *call) Write(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded // ends an answer that is streamed without an end
 	}
 	if c.out.Len()+len(p) > keepAnswer {
-		c.spilled += len(p) // counted for the log; kept, it could fill the function's memory
+		c.discarded += len(p) // counted for the log; kept, it could fill the function's memory
 		return len(p), nil
 	}
 	return c.out.Write(p)
 }
 
 func (c *call) Close() error                     { return nil }
-func (c *call) LocalAddr() net.Addr              { return nowhere }
+func (c *call) LocalAddr() net.Addr              { return noAddress }
 func (c *call) RemoteAddr() net.Addr             { return c.client }
 func (c *call) SetDeadline(time.Time) error      { return nil } // nothing here blocks
 func (c *call) SetReadDeadline(time.Time) error  { return nil }
 func (c *call) SetWriteDeadline(time.Time) error { return nil }
 
-var nowhere = &net.TCPAddr{IP: net.IPv4zero}
+var noAddress = &net.TCPAddr{IP: net.IPv4zero}
 
 // secureCall is a call whose client spoke TLS with the gateway: c.Protocol() is "https".
 type secureCall struct{ *call }

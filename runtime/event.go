@@ -150,7 +150,7 @@ func (e *event) address(basePath string) (prefix, path string) {
 		path = "/" + path
 	}
 	context := &e.RequestContext
-	if rest, ok := cut(path, basePath); ok {
+	if rest, ok := cutPrefix(path, basePath); ok {
 		return basePath, rest
 	}
 	if context.Stage == "" || context.Stage == "$default" {
@@ -165,14 +165,14 @@ func (e *event) address(basePath string) (prefix, path string) {
 		}
 		return "", path
 	}
-	if rest, ok := cut(path, stage); ok {
+	if rest, ok := cutPrefix(path, stage); ok {
 		return stage, rest
 	}
 	return "", path
 }
 
-// cut takes prefix off path at a segment's end only: "/prod" is no prefix of "/products/1".
-func cut(path, prefix string) (rest string, ok bool) {
+// cutPrefix takes prefix off path at a segment's end only: "/prod" is no prefix of "/products/1".
+func cutPrefix(path, prefix string) (rest string, ok bool) {
 	if prefix == "" {
 		return path, false
 	}

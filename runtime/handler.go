@@ -22,18 +22,18 @@ func wrap(app *fiber.App, log *slog.Logger, basePath string, stopping *atomic.Bo
 	server := app.Server()
 	next := server.Handler
 	server.Handler = func(fctx *fasthttp.RequestCtx) {
-		defer survive(app, fctx, log)
+		defer recoverPanic(app, fctx, log)
 		// core's accessors read the gateway's context from these headers, the authorizer's claims included, and nobody
 		// but a client can have set them: what they carry is forged.
 		for _, name := range contextHeaders {
 			fctx.Request.Header.Del(name)
 		}
-		if err := enter(app, fctx, basePath); err != nil {
+		if err := setContext(app, fctx, basePath); err != nil {
 			refuse(app, fctx, err)
 			return
 		}
 		if basePath != "" {
-			if rest, ok := cut(string(fctx.URI().PathOriginal()), basePath); ok {
+			if rest, ok := cutPrefix(string(fctx.URI().PathOriginal()), basePath); ok {
 				fctx.URI().SetPath(rest)
 			}
 		}
@@ -44,23 +44,23 @@ func wrap(app *fiber.App, log *slog.Logger, basePath string, stopping *atomic.Bo
 	}
 	unreadable := server.ErrorHandler
 	server.ErrorHandler = func(fctx *fasthttp.RequestCtx, err error) {
-		defer survive(app, fctx, log)
-		_ = enter(app, fctx, basePath) // it is refused as it is
+		defer recoverPanic(app, fctx, log)
+		_ = setContext(app, fctx, basePath) // it is refused as it is
 		unreadable(fctx, err)
 	}
 }
 
-// survive answers a request whose handler panicked. The process serves on: behind either door others are served by it.
-func survive(app *fiber.App, fctx *fasthttp.RequestCtx, log *slog.Logger) {
+// recoverPanic answers a request whose handler panicked. The process serves on: behind either door others are served by it.
+func recoverPanic(app *fiber.App, fctx *fasthttp.RequestCtx, log *slog.Logger) {
 	if p := recover(); p != nil {
 		log.Error("panic in a handler", "panic", fmt.Sprint(p), "request_id", string(fctx.Request.Header.Peek(fiber.HeaderXRequestID)), "stack", string(debug.Stack()))
 		refuse(app, fctx, fiber.ErrInternalServerError)
 	}
 }
 
-// enter gives a request the context of its invocation, and returns why one that came by Lambda is to be refused. On a
+// setContext gives a request the context of its invocation, and returns why one that came by Lambda is to be refused. On a
 // port the context only knows the public prefix.
-func enter(app *fiber.App, fctx *fasthttp.RequestCtx, basePath string) error {
+func setContext(app *fiber.App, fctx *fasthttp.RequestCtx, basePath string) error {
 	c, onLambda := fctx.Conn().(interface{ invoked() *call })
 	if !onLambda && basePath == "" {
 		return nil

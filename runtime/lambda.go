@@ -134,8 +134,8 @@ func (g *gateway) serve(i *invocation, e *event) (any, error) {
 		return g.refuse(&invocation{Context: ctx, event: i.event}, e, errTimeout)
 	}
 	i = &invocation{Context: ctx, event: i.event} // without the deadline, which may be past
-	if err == nil && c.spilled > 0 {
-		return g.tooLarge(i, e, c.out.Len()+c.spilled, c.out.Len()+c.spilled)
+	if err == nil && c.discarded > 0 {
+		return g.tooLarge(i, e, c.out.Len()+c.discarded, c.out.Len()+c.discarded)
 	}
 	if err == nil {
 		var answer any

@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	// lastCall is how long a stopping listener waits for handshakes that are under way: a few round trips. It is also
+	// handshakeWait is how long a stopping listener waits for handshakes that are under way: a few round trips. It is also
 	// the shortest drain: within it, a client in the middle of its work hears "Connection: close", so that no kept
 	// connection is closed under a request on its way. One that was silent for longer is closed as it is.
-	lastCall = 200 * time.Millisecond
-	// lastCallBound ends the wait where new connections cannot be refused, and each earns another lastCall.
-	lastCallBound = time.Second
+	handshakeWait = 200 * time.Millisecond
+	// handshakeBound ends the wait where new connections cannot be refused, and each earns another handshakeWait.
+	handshakeBound = time.Second
 	// lingerTime and lingerBytes bound what is read, and thrown away, from a client whose request was refused.
 	lingerTime  = time.Second
 	lingerBytes = 64 << 20
@@ -52,7 +52,7 @@ func (l *listener) stop() {
 
 // acceptLast makes Accept return what is ready, and io.EOF after it.
 func (l *listener) acceptLast() {
-	bound := time.Now().Add(lastCallBound)
+	bound := time.Now().Add(handshakeBound)
 	l.stopAt.Store(&bound)
 	l.SetDeadline(time.Now()) // wakes Accept
 }
@@ -70,7 +70,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.AcceptTCP()
 		if bound := l.stopAt.Load(); errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(*bound) {
-			l.SetDeadline(time.Now().Add(lastCall))
+			l.SetDeadline(time.Now().Add(handshakeWait))
 			c, err = l.AcceptTCP() // which begins with those that are ready
 		}
 		switch {

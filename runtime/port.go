@@ -30,7 +30,7 @@ const (
 //  1. OnDrain, and from here each answer says "Connection: close"; everything is served for DrainDelay.
 //  2. New connections are refused, and those that the kernel holds ready are still served (listener.stop).
 //  3. Silent connections are closed, and what is in flight is waited for, up to shutdownBound.
-func runPort(ctx context.Context, app *fiber.App, c Config, kill <-chan struct{}) error {
+func runPort(ctx context.Context, app *fiber.App, c Config, second <-chan struct{}) error {
 	ln, err := listen(ctx, c.Addr)
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func runPort(ctx context.Context, app *fiber.App, c Config, kill <-chan struct{}
 		stopped <- app.ShutdownWithContext(bound)
 	}()
 	select {
-	case <-kill:
+	case <-second:
 		return ErrStoppedTwice
 	case err := <-stopped:
 		if errors.Is(err, context.DeadlineExceeded) {
