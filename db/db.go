@@ -39,6 +39,7 @@ type Store struct {
 	// gate is before the pool, as wide as the pool: operations wait there and not inside the pool, where no one sees the queue.
 	// Writes pass the narrower writers first, so that those that wait for a lock leave connections to the reads.
 	gate, writers      *gate
+	queue              queue
 	onRetry, onFailure func(string)
 	frozen             bool
 	sweeps             sync.WaitGroup // of old operations, under way
@@ -84,6 +85,9 @@ func Open(c Config) (*Store, error) {
 		return nil, err
 	}
 	s.db, s.dialect = s.database.Pool, dialects[s.database.Engine]
+	if s.database.Engine == connect.SQLite {
+		s.queue.name = s.database.Name + "-turn"
+	}
 	s.gate, s.writers = newGate(s.database.Width), newGate(writersOf(s.database))
 	return s, nil
 }
@@ -102,6 +106,7 @@ func (s *Store) Close() error {
 	s.stop()
 	s.background.Wait()
 	s.sweeps.Wait()
+	defer s.queue.close()
 	return s.database.Close()
 }
 

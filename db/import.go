@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/text/unicode/norm"
+
 	"library-management/library"
 )
 
@@ -42,32 +44,25 @@ type stored[T any] struct {
 	new, changed bool
 }
 
-// importBatch takes one batch in one transaction, with a constant number of statements besides one for each update.
-func importBatch[T any](ctx context.Context, s *Store, rows []func(*T), r record[T]) (results []library.Imported, err error) {
+// importBatch takes one batch, with a constant number of statements a transaction besides one for each update.
+func importBatch[T any](ctx context.Context, s *Store, rows []func(*T), r record[T]) ([]library.Imported, error) {
+	return inPieces(ctx, s, r.table, rows, func(t *tx, rows []func(*T)) ([]library.Imported, error) { return importRows(ctx, t, rows, r) })
+}
+
+func importRows[T any](ctx context.Context, t *tx, rows []func(*T), r record[T]) ([]library.Imported, error) {
 	fresh := make([]T, len(rows))
 	for i, row := range rows {
 		fresh[i] = r.blank()
 		row(&fresh[i])
 		r.clean(&fresh[i]) // for the identifiers' form; what is wrong with it shows later
 	}
-	for attempt := 1; ; attempt++ {
-		// Before the transaction, so that what it reads is not older than its locks.
-		ids, err := s.idsWhere(ctx, r.table, r.named(fresh))
-		if err != nil {
-			return nil, err
-		}
-		results, err = write(ctx, s, func(t *tx) ([]library.Imported, error) { return importRows(ctx, t, rows, fresh, ids, r) })
-		// Somebody else stored one of the identifiers between the look and the write: look again.
-		if err == nil || classOf(err) != duplicate || attempt == attempts {
-			return results, err
-		}
+	// Under the turn, so that what another import has stored is seen; what else comes in between meets the unique keys.
+	ids, err := idsWhere(ctx, t, r.table, r.named(fresh))
+	if err != nil {
+		return nil, err
 	}
-}
-
-func importRows[T any](ctx context.Context, t *tx, rows []func(*T), fresh []T, ids []any, r record[T]) ([]library.Imported, error) {
 	var found []T
 	if len(ids) > 0 {
-		var err error
 		if found, err = r.load(ctx, t, ids); err != nil {
 			return nil, err
 		}
@@ -170,7 +165,10 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 		ids: func(b *library.Book) [2]id {
 			return [2]id{identifier("barcode", b.Barcode, library.ErrBarcodeTaken), identifier("isbn", b.ISBN, library.ErrISBNTaken)}
 		},
-		name:  func(b *library.Book) string { return fmt.Sprintf("name\x00%s\x00%s\x00%s", b.Title, b.Author, year(b)) },
+		name: func(b *library.Book) string {
+			// What was stored before texts were composed may still be decomposed.
+			return "name\x00" + norm.NFC.String(b.Title) + "\x00" + norm.NFC.String(b.Author) + "\x00" + year(b)
+		},
 		table: "books",
 		named: namedBooks,
 		load: func(ctx context.Context, t *tx, ids []any) ([]library.Book, error) {
@@ -224,6 +222,9 @@ func namedBooks(rows []library.Book) []in {
 		}
 		if b.Barcode == "" && b.ISBN == "" {
 			titles = append(titles, b.Title) // the author and the year are compared later, and exactly
+			if decomposed := norm.NFD.String(b.Title); decomposed != b.Title {
+				titles = append(titles, decomposed) // as it may have been stored before texts were composed
+			}
 		}
 	}
 	return []in{{"barcode", "?", barcodes}, {"isbn", "?", isbns}, {"title", "?", titles}}
@@ -289,22 +290,17 @@ type in struct {
 }
 
 // idsWhere reads, without a lock, the ids of the rows that meet one of the conditions.
-func (s *Store) idsWhere(ctx context.Context, table string, conditions []in) (ids []any, err error) {
+func idsWhere(ctx context.Context, q querier, table string, conditions []in) (ids []any, err error) {
 	for _, c := range conditions {
 		if len(c.values) == 0 {
 			continue
 		}
 		list := strings.TrimSuffix(strings.Repeat(c.mark+", ", len(c.values)), ", ")
-		err = s.read(ctx, func(q querier) error {
-			found, err := collect(ctx, q, scanID, `SELECT id FROM `+table+` WHERE `+c.column+` IN (`+list+`)`, c.values)
-			if err == nil {
-				ids = append(ids, found...)
-			}
-			return err
-		})
+		found, err := collect(ctx, q, scanID, `SELECT id FROM `+table+` WHERE `+c.column+` IN (`+list+`)`, c.values)
 		if err != nil {
 			return nil, err
 		}
+		ids = append(ids, found...)
 	}
 	return ids, nil
 }

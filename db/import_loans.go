@@ -98,21 +98,30 @@ type lentBook struct {
 }
 
 // ImportLoans is library.Importer's.
-func (s *Store) ImportLoans(ctx context.Context, run *library.LoanRun, rows []library.LoanRecord) (results []library.Imported, err error) {
+func (s *Store) ImportLoans(ctx context.Context, run *library.LoanRun, rows []library.LoanRecord) ([]library.Imported, error) {
 	var cards, barcodes []any
 	for _, r := range rows {
 		cards, barcodes = append(cards, r.CardNumber), append(barcodes, r.Barcode)
 	}
 	// Before the transaction, so that what it reads is not older than its locks.
-	userIDs, err := s.idsWhere(ctx, "users", []in{{"card_number", "?", cards}})
+	userOf, err := s.idsBy(ctx, "users", "card_number", cards)
 	if err != nil {
 		return nil, err
 	}
-	bookIDs, err := s.idsWhere(ctx, "books", []in{{"barcode", "?", barcodes}})
+	bookOf, err := s.idsBy(ctx, "books", "barcode", barcodes)
 	if err != nil {
 		return nil, err
 	}
-	results, err = write(ctx, s, func(t *tx) ([]library.Imported, error) {
+	return inPieces(ctx, s, "loans", rows, func(t *tx, rows []library.LoanRecord) ([]library.Imported, error) {
+		var userIDs, bookIDs []any
+		for _, r := range rows {
+			if id, ok := userOf[r.CardNumber]; ok {
+				userIDs = append(userIDs, id)
+			}
+			if id, ok := bookOf[r.Barcode]; ok {
+				bookIDs = append(bookIDs, id)
+			}
+		}
 		b := &loanBatch{t: t}
 		if err := b.load(ctx, *run, rows, userIDs, bookIDs); err != nil {
 			return nil, err
@@ -123,7 +132,21 @@ func (s *Store) ImportLoans(ctx context.Context, run *library.LoanRun, rows []li
 		}
 		return results, b.store(ctx, *run)
 	})
-	return results, err
+}
+
+// idsBy reads, without a lock, the ids of a table's rows by an identifier.
+func (s *Store) idsBy(ctx context.Context, table, column string, values []any) (ids map[string]int64, err error) {
+	err = s.read(ctx, func(q querier) error {
+		ids = map[string]int64{}
+		_, err := collect(ctx, q, func(scan func(...any) error) (value string, err error) {
+			var id int64
+			err = scan(&id, &value)
+			ids[value] = id
+			return value, err
+		}, `SELECT id, `+column+` FROM `+table+` WHERE `+column+` IN (`+marks(len(values))+`)`, values)
+		return err
+	})
+	return ids, err
 }
 
 // load locks the users and then the books, each in the order of their ids, as every other change of a loan does, and reads their loans.
@@ -146,22 +169,7 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []librar
 	if len(userIDs) == 0 || len(bookIDs) == 0 {
 		return nil
 	}
-	byID := map[int64]*borrower{}
-	for _, u := range b.users {
-		byID[u.id] = u
-	}
-	_, err := collect(ctx, b.t, func(scan func(...any) error) (user int64, err error) {
-		if err = scan(&user); err == nil && byID[user] != nil {
-			byID[user].open++
-		}
-		return user, err
-	}, `
-		SELECT l.user_id FROM loans l JOIN imported_loans i ON i.run = ? AND i.loan_id = l.id
-		WHERE l.user_id IN (`+marks(len(userIDs))+`) AND l.returned_on IS NOT NULL AND i.closed = ?`, slices.Concat([]any{run.ID}, userIDs, []any{false}))
-	if err != nil {
-		return err
-	}
-	_, err = collect(ctx, b.t, func(scan func(...any) error) (k *lentBook, err error) {
+	_, err := collect(ctx, b.t, func(scan func(...any) error) (k *lentBook, err error) {
 		var barcode string
 		k = &lentBook{}
 		if err = scan(&k.id, &barcode, &k.copies); err == nil {
@@ -169,6 +177,22 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []librar
 		}
 		return k, err
 	}, `SELECT id, barcode, copies FROM books WHERE id IN (`+marks(len(bookIDs))+`) AND deleted_at IS NULL AND barcode IS NOT NULL ORDER BY id`+lock, bookIDs)
+	if err != nil {
+		return err
+	}
+	// From here on without locks: no snapshot of the transaction's may be older than they are.
+	byID := map[int64]*borrower{}
+	for _, u := range b.users {
+		byID[u.id] = u
+	}
+	_, err = collect(ctx, b.t, func(scan func(...any) error) (user int64, err error) {
+		if err = scan(&user); err == nil && byID[user] != nil {
+			byID[user].open++
+		}
+		return user, err
+	}, `
+		SELECT l.user_id FROM loans l JOIN imported_loans i ON i.run = ? AND i.loan_id = l.id
+		WHERE l.user_id IN (`+marks(len(userIDs))+`) AND l.returned_on IS NOT NULL AND i.closed = ?`, slices.Concat([]any{run.ID}, userIDs, []any{false}))
 	if err != nil {
 		return err
 	}

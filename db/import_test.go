@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -349,4 +350,63 @@ func checkCopies(t *rapid.T, pool *sql.DB) {
 			}
 		}
 	}
+}
+
+// TestImportBooks_at_once: imports of one file at once store each title once, also where nothing but the title, the author and
+// the year tell them apart; each by its own connections, as processes have them.
+func TestImportBooks_at_once(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		const imports, batches, size = 3, 8, 100
+		stores := make([]*db.Store, imports)
+		for i := range stores {
+			stores[i] = d.Open(t)
+		}
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		became := map[library.Outcome]int{}
+		for _, s := range stores {
+			all.Go(func() {
+				for batch := range batches {
+					var rows []func(*library.Book)
+					for i := range size {
+						rows = append(rows, func(b *library.Book) { b.Title, b.Author = fmt.Sprintf("Title %d", batch*size+i), "Author" })
+					}
+					results, err := s.ImportBooks(ctx, rows)
+					if err != nil || len(results) != size {
+						t.Errorf("%d results, %v", len(results), err)
+					}
+					mu.Lock()
+					for _, r := range results {
+						became[r.Outcome]++
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		all.Wait()
+		want := map[library.Outcome]int{library.Created: batches * size, library.Unchanged: (imports - 1) * batches * size}
+		if diff := cmp.Diff(want, became); diff != "" {
+			t.Errorf("outcomes (-want +got):\n%s", diff)
+		}
+		var n int
+		if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM books`).Scan(&n); err != nil || n != batches*size {
+			t.Errorf("%d books, %v, want %d", n, err, batches*size)
+		}
+	})
+}
+
+// TestImportBooks_stored_decomposed: what an earlier version stored with its letters decomposed is the same title.
+func TestImportBooks_stored_decomposed(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		if _, err := d.SQL(t).Exec(`INSERT INTO books (title, author) VALUES (?, ?)`, "Cafe\u0301", "Zoe\u0308"); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []library.Outcome{library.Updated, library.Unchanged} {
+			got, err := s.ImportBooks(ctx, []func(*library.Book){func(b *library.Book) { b.Title, b.Author = "Caf\u00e9", "Zo\u00eb" }})
+			if err != nil || got[0].Outcome != want {
+				t.Errorf("got %+v, %v, want %v", got, err, want)
+			}
+		}
+	})
 }

@@ -83,7 +83,9 @@ func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 
 // attempt tries once; committing tells an error of COMMIT from one before it.
 func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committing bool, err error) {
+	begun := s.queue.wait()
 	t.Tx, err = s.db.BeginTx(ctx, nil)
+	begun()
 	if err != nil {
 		return false, err
 	}

@@ -228,16 +228,16 @@ func (f *fileRun[T]) forget(p placed[T]) {
 }
 
 // flush hands the batch to the store and says which rows did not go in, in the order of the file.
-func (f *fileRun[T]) flush(ctx context.Context) error {
+func (f *fileRun[T]) flush(ctx context.Context) (broken error) {
 	said := f.refused
 	if len(f.batch) > 0 {
 		records := make([]T, len(f.batch))
 		for i, p := range f.batch {
 			records[i] = p.record
 		}
-		results, err := f.store(ctx, records)
-		if err != nil {
-			return fmt.Errorf("%s: line %d and on: %w; what went in before stays, and the file can be imported again as it is", f.summary.File, f.batch[0].at.first, err)
+		var results []library.Imported
+		if results, broken = f.store(ctx, records); broken != nil {
+			broken = fmt.Errorf("%s: line %d and on: %w; what went in before stays, and the file can be imported again as it is", f.summary.File, f.batch[min(len(results), len(records)-1)].at.first, broken)
 		}
 		for i, r := range results {
 			p := f.batch[i]
@@ -275,7 +275,7 @@ func (f *fileRun[T]) flush(ctx context.Context) error {
 	if f.m.Progress != nil {
 		f.m.Progress(f.summary.File, f.t.lines.read.total, f.summary.Rows())
 	}
-	return nil
+	return broken
 }
 
 func (f *fileRun[T]) say(at span, format string, args ...any) {

@@ -2,9 +2,10 @@ package library
 
 import "context"
 
-// Importer takes records in batches, each batch in one transaction. A record that is refused does not keep the others out.
+// Importer takes records in batches, each batch in one transaction or a few. A record that is refused does not keep the others out.
 //
-// The errors of its methods are those of the whole batch, which then has not gone in; what is wrong with one record stands in its Imported.
+// What is wrong with one record stands in its Imported. With an error of the database a method returns the results of those
+// records, the first of the batch, that had gone in before; the others have not.
 type Importer interface {
 	// ImportBooks stores or updates a batch of books. Each row writes its cells into the book it is given: into a new one,
 	// to see what the row names, or into the one that is stored, so that a column that the file lacks stays as it is.
