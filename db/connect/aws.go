@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -77,19 +76,15 @@ func containerKeys(address string) aws.CredentialsProvider {
 	})
 }
 
-// iam are the tokens of RDS IAM authentication.
-func (c Config) iam(t *mysqlTarget) (credentials, error) {
+// iam are user's tokens of RDS IAM authentication for one host.
+func (c Config) iam(user string, to address) (credentials, error) {
 	region := os.Getenv("AWS_REGION")
 	// The token is checked against the region that the database is in: name.id.REGION.rds.amazonaws.com
-	if labels := strings.Split(strings.TrimSuffix(strings.ToLower(t.host), "."), "."); isRDS(t.host) && len(labels) >= 5 {
+	if labels := strings.Split(strings.TrimSuffix(strings.ToLower(to.host), "."), "."); isRDS(to.host) && len(labels) >= 5 {
 		region = labels[len(labels)-4]
 	}
 	if region == "" {
 		return nil, errors.New("AWS_REGION: must be set where DB_AUTH is iam and DB_HOST does not end in .REGION.rds.amazonaws.com")
-	}
-	port := t.port
-	if port == "" {
-		port = "3306"
 	}
 	awsKeys := sync.OnceValue(awsKeys)
 	return &cached{now: c.now(), log: c.logger(), fetch: func(ctx context.Context) (login, time.Duration, error) {
@@ -97,7 +92,7 @@ func (c Config) iam(t *mysqlTarget) (credentials, error) {
 		if err != nil {
 			return login{}, 0, fmt.Errorf("find the AWS keys of this process: %w", err)
 		}
-		token, err := auth.BuildAuthToken(ctx, net.JoinHostPort(t.host, port), region, t.user, awscredentials.StaticCredentialsProvider{Value: keys})
+		token, err := auth.BuildAuthToken(ctx, to.String(), region, user, awscredentials.StaticCredentialsProvider{Value: keys})
 		if err != nil {
 			return login{}, 0, errors.New("sign a token of RDS IAM authentication: DB_HOST is no host")
 		}
@@ -105,7 +100,7 @@ func (c Config) iam(t *mysqlTarget) (credentials, error) {
 		if keys.CanExpire { // and the token with them
 			good = min(good, time.Until(keys.Expires))
 		}
-		return login{user: t.user, password: token, token: true}, good, nil
+		return login{user: user, password: token, token: true}, good, nil
 	}}, nil
 }
 

@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,10 +13,11 @@ import (
 
 // Config says which database to use and how. The names in its errors are those of the settings in the environment.
 type Config struct {
-	// URL is mysql://user:password@host:3306/name, sqlite:///absolute/path or sqlite://relative/path;
+	// URL is mysql://user:password@host:3306/name, with several hosts mysql://user:password@a:3306,b:3306/name, sqlite:///absolute/path or sqlite://relative/path;
 	// mysql+anything:// is taken as mysql://. Empty: MySQL by Host and its like where Host is set, else sqlite://library.db.
 	URL string
-	// Host, Port, User, Password and Name are MySQL in pieces; not together with URL.
+	// Host, Port, User, Password and Name are MySQL in pieces; not together with URL. Host may be a list with commas, of which each
+	// may end in a port of its own. Of several hosts the first that can be written to is used; they must be members of one group.
 	Host, Port, User, Password, Name string
 	// PasswordFile holds the password instead of Password, and is read for each connection: it may be replaced at any time.
 	PasswordFile string
@@ -46,8 +48,11 @@ type target struct {
 	file  string
 }
 
-// mysqlTarget is a database of a MySQL server. Host, port and name may be empty where a secret is to name them.
-type mysqlTarget struct{ host, port, user, password, name string }
+// mysqlTarget is a database of MySQL servers. Host, port and name may be empty where a secret is to name them.
+type mysqlTarget struct {
+	addresses            []address // at least one
+	user, password, name string
+}
 
 // InFile reports whether the data lies in a SQLite file. Errors are those of Open about where the database is.
 func (c Config) InFile() (bool, error) {
@@ -78,7 +83,7 @@ func (c Config) target() (target, error) {
 				return target{}, fmt.Errorf("%s: set either DATABASE_URL or the database in pieces, not both", s.name)
 			}
 		}
-		return parseURL(c.URL)
+		return parseURL(strings.TrimSpace(c.URL))
 	}
 	if c.Host == "" && c.SecretARN == "" {
 		for _, s := range append(pieces, struct{ name, value string }{"DB_TLS", c.TLS}) {
@@ -106,10 +111,16 @@ func (c Config) target() (target, error) {
 	if c.SecretARN == "" && c.User == "" {
 		return target{}, errors.New("DB_USER: must be set where DB_HOST is")
 	}
-	if c.Auth == "iam" && (c.TLS == "off" || c.TLS == "" && !isRDS(c.Host)) {
-		return target{}, errors.New("DB_TLS: must not be off where DB_AUTH is iam, whose token goes to the server as it is")
+	t, err := mysqlAt(c.Host, c.Port, mysqlTarget{user: c.User, password: c.Password, name: c.Name}, c.SecretARN != "", func(piece string) string { return "DB_" + strings.ToUpper(piece) })
+	if err != nil {
+		return target{}, err
 	}
-	return mysqlAt(mysqlTarget{c.Host, c.Port, c.User, c.Password, c.Name}, c.SecretARN != "", func(piece string) string { return "DB_" + strings.ToUpper(piece) })
+	for _, a := range t.mysql.addresses {
+		if c.Auth == "iam" && (c.TLS == "off" || c.TLS == "" && !isRDS(a.host)) {
+			return target{}, errors.New("DB_TLS: must not be off where DB_AUTH is iam, whose token goes to the server as it is")
+		}
+	}
+	return t, nil
 }
 
 // parseURL reads DATABASE_URL. Its errors never hold the URL or a part of it, nor net/url's, which quote the password.
@@ -124,9 +135,12 @@ func parseURL(s string) (target, error) {
 			return target{}, errors.New("DATABASE_URL: a database in memory would lose what it acknowledged; name a file")
 		case strings.ContainsAny(rest, "?\x00"):
 			return target{}, errors.New("DATABASE_URL: a SQLite file takes no parameters, and its name no question mark")
+		case strings.HasPrefix(rest, "/./") || strings.HasPrefix(rest, "/../"): // and not a file of that name at the root
+			return target{}, errors.New("DATABASE_URL: a third slash begins an absolute path; write sqlite://relative/path or sqlite:///absolute/path")
 		}
 		return target{file: rest}, nil
 	case ok && (scheme == "mysql" || strings.HasPrefix(scheme, "mysql+") || scheme == "mariadb"):
+		rest, hosts := cutHosts(rest)
 		u, err := url.Parse("mysql://" + rest)
 		if err != nil {
 			return target{}, errors.New("DATABASE_URL: cannot be read as mysql://user:password@host:3306/name; special characters in the user and the password are written %XX")
@@ -142,25 +156,70 @@ func parseURL(s string) (target, error) {
 			return target{}, errors.New("DATABASE_URL: takes no parameter but charset=utf8mb4; TLS, time-outs and the pool have settings of their own, and a ? in the password is written %3F")
 		}
 		password, _ := u.User.Password()
-		return mysqlAt(mysqlTarget{u.Hostname(), u.Port(), u.User.Username(), password, strings.TrimPrefix(u.Path, "/")}, false, func(piece string) string { return "DATABASE_URL: the " + piece })
+		if hosts == "" {
+			hosts = u.Host
+		}
+		return mysqlAt(hosts, "", mysqlTarget{user: u.User.Username(), password: password, name: strings.TrimPrefix(u.Path, "/")}, false, func(piece string) string { return "DATABASE_URL: the " + piece })
 	}
 	return target{}, errors.New("DATABASE_URL: must begin with mysql:// or sqlite://")
 }
 
-// mysqlAt checks t, which may leave out what a secret names.
-func mysqlAt(t mysqlTarget, secret bool, setting func(piece string) string) (target, error) {
-	if t.host == "" && !secret {
+// cutHosts takes a list of hosts out of what follows mysql:// in a URL, since net/url reads one host only, and leaves the first.
+// hosts is empty where there is no list.
+func cutHosts(rest string) (with1, hosts string) {
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	at := strings.LastIndexByte(rest[:end], '@') + 1
+	first, _, list := strings.Cut(rest[at:end], ",")
+	if at == 0 || !list {
+		return rest, ""
+	}
+	return rest[:at] + first + rest[end:], rest[at:end]
+}
+
+// mysqlAt checks t and puts the hosts into it, a list with commas. Hosts and t's name may be empty where a secret names them.
+func mysqlAt(hosts, port string, t mysqlTarget, secret bool, setting func(piece string) string) (target, error) {
+	if strings.TrimSpace(hosts) == "" && !secret {
 		return target{}, fmt.Errorf("%s: must not be empty", setting("host"))
 	}
 	if t.name == "" && !secret || strings.Contains(t.name, "/") {
 		return target{}, fmt.Errorf("%s: must be the name of the database", setting("name"))
 	}
-	if t.port == "" && !secret {
-		t.port = "3306"
+	if port == "" && !secret {
+		port = "3306"
 	}
-	if n, err := strconv.ParseUint(t.port, 10, 16); t.port != "" && (err != nil || n == 0) {
+	if !validPort(port) {
 		return target{}, fmt.Errorf("%s: must be a number from 1 to 65535", setting("port"))
 	}
-	t.host = strings.TrimSuffix(strings.TrimPrefix(t.host, "["), "]")
+	list := strings.Split(hosts, ",")
+	for i, text := range list {
+		a := splitAddress(strings.TrimSpace(text))
+		if a.host == "" && len(list) > 1 {
+			return target{}, fmt.Errorf("%s: number %d in the list is empty", setting("host"), i+1)
+		}
+		if !validPort(a.port) {
+			return target{}, fmt.Errorf("%s: must be a number from 1 to 65535", setting("port"))
+		}
+		a.port = cmp.Or(a.port, port)
+		t.addresses = append(t.addresses, a)
+	}
 	return target{mysql: &t}, nil
+}
+
+// splitAddress reads a host with or without a port. An IPv6 address with a port is in brackets.
+func splitAddress(s string) address {
+	if in, port, ok := strings.Cut(strings.TrimPrefix(s, "["), "]"); ok && strings.HasPrefix(s, "[") {
+		return address{in, strings.TrimPrefix(port, ":")}
+	}
+	if host, port, ok := strings.Cut(s, ":"); ok && !strings.Contains(port, ":") {
+		return address{host, port}
+	}
+	return address{host: s}
+}
+
+func validPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil && n > 0
 }

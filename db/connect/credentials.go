@@ -2,15 +2,16 @@ package connect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -33,19 +34,38 @@ type login struct {
 	host, port, name string
 }
 
-// credentials are those that the settings ask for.
-func (c Config) credentials(t *mysqlTarget) (credentials, error) {
+// servers are t's hosts, each with the credentials that the settings ask for.
+func (c Config) servers(t *mysqlTarget) (*servers, error) {
+	all := &servers{log: c.logger()}
+	var shared credentials
 	switch {
 	case c.PasswordFile != "":
 		f := passwordFile{t.user, c.PasswordFile}
-		_, err := f.login(context.Background())
-		return f, err
+		if _, err := f.login(context.Background()); err != nil {
+			return nil, err
+		}
+		shared = f
 	case c.SecretARN != "":
-		return c.secret(c.SecretARN)
-	case c.Auth != "":
-		return c.iam(t)
+		secret, err := c.secret(c.SecretARN)
+		if err != nil {
+			return nil, err
+		}
+		shared = secret
+	default:
+		shared = fixed{user: t.user, password: t.password}
 	}
-	return fixed{user: t.user, password: t.password}, nil
+	for _, a := range t.addresses {
+		one := &server{address: a, credentials: shared}
+		if c.Auth != "" { // a token is for one host
+			token, err := c.iam(t.user, a)
+			if err != nil {
+				return nil, err
+			}
+			one.credentials = token
+		}
+		all.list = append(all.list, one)
+	}
+	return all, nil
 }
 
 // fixed is a password that is in the settings.
@@ -162,66 +182,101 @@ func (c *cached) ask(ctx context.Context) {
 	}
 }
 
-// connector opens MySQL's connections with credentials.
+// connector opens MySQL's connections: it finds the server, logs in, and makes the session the program's own.
 type connector struct {
 	driver.Connector
-	credentials credentials
+	servers *servers
+	session session
+	checked atomic.Bool // the server's variables were looked at
 }
 
-// connectWithin bounds a connection's making as a whole: the pool of migrations has no read time-out, and a server that
-// falls silent before or in the TLS handshake would hold it for ever.
-const connectWithin = StatementTimeout
-
-// Connect tries once more where the server refuses a login that has been replaced meanwhile.
-func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	l, err := c.credentials.login(ctx)
-	if err != nil {
-		return nil, &Error{err}
-	}
-	conn, err := c.connect(ctx, l)
-	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1045 {
-		if l, ok := c.credentials.renew(ctx, l); ok {
-			conn, err = c.connect(ctx, l)
-		}
-	}
+// Connect returns errors of type *Error.
+func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.connect(ctx)
 	if err != nil {
 		return nil, &Error{err}
 	}
 	return conn, nil
 }
 
-type loginKey struct{}
-
-func (c connector) connect(ctx context.Context, l login) (driver.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, loginKey{}, l), connectWithin)
+func (c *connector) connect(ctx context.Context) (driver.Conn, error) {
+	if c.servers.several() {
+		return c.connectAny(ctx)
+	}
+	only := c.servers.list[0]
+	l, err := only.credentials.login(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
-	return c.Connector.Connect(ctx)
+	conn, _, err := c.connectTo(ctx, only, l)
+	return conn, err
 }
+
+// connectTo tries once more where the server refuses a login that has been replaced meanwhile.
+func (c *connector) connectTo(ctx context.Context, to *server, l login) (driver.Conn, *statementConn, error) {
+	a := &attempt{login: l, to: to.address}
+	ctx = context.WithValue(ctx, attemptKey{}, a)
+	conn, err := c.Connector.Connect(ctx)
+	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1045 {
+		if l, ok := to.credentials.renew(ctx, l); ok {
+			a.login = l
+			conn, err = c.Connector.Connect(ctx)
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.setUp(ctx, conn); err != nil {
+		conn.Close()
+		return nil, nil, err
+	}
+	return conn, a.raw, nil
+}
+
+func (c *connector) setUp(ctx context.Context, conn driver.Conn) error {
+	if err := c.session.setUp(ctx, conn); err != nil {
+		return err
+	}
+	if c.checked.Load() {
+		return nil
+	}
+	if err := c.session.check(ctx, conn); err != nil {
+		return err
+	}
+	c.checked.Store(true)
+	return nil
+}
+
+// attempt is one at connecting. The driver's hooks find it in their context.
+type attempt struct {
+	login login
+	to    address
+	raw   *statementConn
+}
+
+type attemptKey struct{}
 
 // beforeConnect is the driver's hook: it puts the login, and TLS for the host that it may name, into a connection's settings.
 func (t *mysqlTarget) beforeConnect(tlsTo tlsSetting) func(context.Context, *mysql.Config) error {
 	return func(ctx context.Context, cfg *mysql.Config) error {
-		l := ctx.Value(loginKey{}).(login)
-		host, port := t.host, t.port
-		if host == "" {
+		a := ctx.Value(attemptKey{}).(*attempt)
+		l, to := a.login, a.to
+		if to.host == "" {
 			// The port beside a host, and not that of another one.
-			if host = l.host; host == "" {
+			if to.host = l.host; l.host == "" {
 				return errors.New("DB_HOST: is not set, and the secret names no host")
 			}
-			if port == "" {
-				port = l.port
-			}
-		}
-		if port == "" {
-			port = "3306"
+			to.port = cmp.Or(to.port, l.port)
 		}
 		if cfg.DBName == "" {
 			if cfg.DBName = l.name; l.name == "" {
 				return errors.New("DB_NAME: is not set, and the secret names no database")
 			}
 		}
-		cfg.Addr, cfg.User, cfg.Passwd = net.JoinHostPort(host, port), l.user, l.password
-		cfg.TLS, cfg.AllowCleartextPasswords = tlsTo(host), l.token
+		cfg.Addr, cfg.User, cfg.Passwd = to.String(), l.user, l.password
+		cfg.TLS, cfg.AllowCleartextPasswords = tlsTo(to.host), l.token
 		return nil
 	}
 }

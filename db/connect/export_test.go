@@ -20,11 +20,11 @@ func Login(ctx context.Context, c Config) (user, password string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	from, err := c.credentials(t.mysql)
+	all, err := c.servers(t.mysql)
 	if err != nil {
 		return "", "", err
 	}
-	l, err := from.login(ctx)
+	l, err := all.list[0].credentials.login(ctx)
 	return l.user, l.password, err
 }
 

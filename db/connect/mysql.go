@@ -7,6 +7,8 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -23,7 +25,7 @@ const (
 )
 
 func openMySQL(c Config, t *mysqlTarget) (*Database, error) {
-	login, err := c.credentials(t)
+	servers, err := c.servers(t)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +54,9 @@ func openMySQL(c Config, t *mysqlTarget) (*Database, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &statementConn{c.(*net.TCPConn), time.Now()}, nil
+		raw := &statementConn{TCPConn: c.(*net.TCPConn), sent: time.Now()}
+		ctx.Value(attemptKey{}).(*attempt).raw = raw
+		return raw, nil
 	}
 	cfg.Logger = driverLog{c.logger()}
 
@@ -61,22 +65,21 @@ func openMySQL(c Config, t *mysqlTarget) (*Database, error) {
 	migration.ReadTimeout = 0  // a migration of a large table takes what it takes
 	migration.ParseTime = true // goose scans its own times so
 
-	if c.SetSession {
-		cfg.Params = map[string]string{"innodb_lock_wait_timeout": lockWait}
-	}
-	open := func(cfg *mysql.Config) (*sql.DB, error) {
+	ours := session{all: c.SetSession, lockWait: lockWait, writable: servers.several()}
+	migrations := session{all: c.SetSession, writable: servers.several()}
+	open := func(cfg *mysql.Config, session session) (*sql.DB, error) {
 		c, err := mysql.NewConnector(cfg)
 		if err != nil {
 			return nil, errors.New("DATABASE_URL: cannot be used with the MySQL driver")
 		}
-		return sql.OpenDB(connector{c, login}), nil
+		return sql.OpenDB(&connector{Connector: c, servers: servers, session: session}), nil
 	}
-	pool, err := open(cfg)
+	pool, err := open(cfg, ours)
 	if err != nil {
 		return nil, err
 	}
 	d := &Database{Engine: MySQL, Name: cmp.Or(t.name, "of its secret"), Pool: pool, Width: cmp.Or(c.MaxOpenConns, 10), Probe: pool, Bounded: true,
-		migrations: func() (*sql.DB, error) { return open(migration) }}
+		migrations: func() (*sql.DB, error) { return open(migration, migrations) }}
 	bound := func(pool *sql.DB, open, idle int) {
 		pool.SetMaxOpenConns(open)
 		pool.SetMaxIdleConns(idle)
@@ -85,7 +88,7 @@ func openMySQL(c Config, t *mysqlTarget) (*Database, error) {
 	}
 	bound(pool, d.Width, cmp.Or(c.MaxIdleConns, 10))
 	if d.Width > 1 {
-		if d.Probe, err = open(cfg); err != nil {
+		if d.Probe, err = open(cfg, ours); err != nil {
 			return nil, err
 		}
 		bound(d.Probe, 1, 1)
@@ -98,6 +101,15 @@ func openMySQL(c Config, t *mysqlTarget) (*Database, error) {
 type statementConn struct {
 	*net.TCPConn           // and not net.Conn: the driver looks at the socket, whether it still lives
 	sent         time.Time // when the statement went out
+	timedOut     atomic.Bool
+}
+
+func (c *statementConn) Read(b []byte) (int, error) {
+	n, err := c.TCPConn.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.timedOut.Store(true) // the driver says only that the connection broke
+	}
+	return n, err
 }
 
 func (c *statementConn) Write(b []byte) (int, error) {

@@ -2,10 +2,14 @@ package connect
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	_ "modernc.org/sqlite" // registers the driver "sqlite"
 )
@@ -16,9 +20,8 @@ import (
 const sqliteOptions = "?_pragma=busy_timeout(3500)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
 
 func openSQLite(file string) (*Database, error) {
-	dir := filepath.Dir(file)
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("DATABASE_URL: there is no folder %q for the SQLite file", dir)
+	if err := usable(file); err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	// In a file: URI these three would end or change the path.
 	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(file) + sqliteOptions
@@ -36,4 +39,51 @@ func openSQLite(file string) (*Database, error) {
 	}
 	probe.SetMaxOpenConns(1)
 	return &Database{Engine: SQLite, Name: file, Pool: pool, Width: width, Probe: probe, migrations: open}, nil
+}
+
+// usable looks whether file can be a database, or become one. It makes nothing that stays.
+func usable(file string) error {
+	dir := filepath.Dir(file)
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return fmt.Errorf("there is no folder %q for the SQLite file", dir)
+	}
+	info, err := os.Stat(file)
+	switch {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("the SQLite file %q is a folder", file)
+	case err == nil && !info.Mode().IsRegular():
+		return fmt.Errorf("the SQLite file %q is no file", file)
+	case err == nil:
+		f, err := os.OpenFile(file, os.O_RDWR, 0)
+		if err != nil {
+			return fmt.Errorf("the SQLite file %q cannot be written to: %w", file, bare(err))
+		}
+		defer f.Close()
+		head := make([]byte, 16)
+		if n, err := io.ReadFull(f, head); n > 0 && string(head) != "SQLite format 3\x00" {
+			return fmt.Errorf("the file %q is not a SQLite database", file)
+		} else if n == 0 && err != io.EOF {
+			return fmt.Errorf("the SQLite file %q cannot be read: %w", file, bare(err))
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the SQLite file %q: %w", file, bare(err))
+	}
+	// SQLite makes files beside it. A disk that is full is no reason not to start: reads go on.
+	beside, err := os.CreateTemp(dir, ".library-*")
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the folder %q of the SQLite file cannot be written to: %w", dir, bare(err))
+	}
+	beside.Close()
+	return os.Remove(beside.Name())
+}
+
+// bare is err without the file's name, which the sentence has already.
+func bare(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
 }
