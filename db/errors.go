@@ -95,6 +95,7 @@ var mysqlClasses = map[uint16]errorClass{
 	1044: unavailable, 1045: unavailable, 1049: unavailable, 1129: unavailable, 1130: unavailable, 1142: unavailable, 1143: unavailable, // no way in
 	1227: unavailable, 1370: unavailable, 1698: unavailable, 1862: unavailable, 3118: unavailable,
 	1226: unavailable,                                                                             // the user's resources are used up
+	1665: unavailable,                                                                             // READ COMMITTED where the server logs statements
 	1054: unavailable, 1146: unavailable, 1356: unavailable, 1835: unavailable, 3159: unavailable, // an old schema; TLS required
 
 	1021: storageFull, 1114: storageFull, 3675: storageFull,
