@@ -222,6 +222,9 @@ func TestRoundTrips(t *testing.T) {
 		_, err := s.Borrow(ctx, b.ID, full.ID)
 		refused(t, err, "")
 	}
+	if _, err := s.FindBook(ctx, b.ID); err != nil { // on a connection whose session is set already
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name string
 		most int
