@@ -67,6 +67,8 @@ func TestPagesCostTheSame(t *testing.T) {
 		{"users", users(1), users(199), 101 + 100 + 3*10 + 10},
 		{"book", func() { s.FindBook(ctx, 10) }, func() { s.FindBook(ctx, 19990) }, 5},
 		{"user_of_20000_loans", func() { s.FindUser(ctx, 1) }, func() { s.FindUser(ctx, 19999) }, 5},
+		// The 2,000 that are open of 22,000.
+		{"open_loans", func() { s.OpenLoans(ctx) }, func() { s.OpenLoans(ctx) }, 2005},
 		{"borrow_by_a_user_of_20000_loans", func() { s.Borrow(ctx, 11, 1) }, func() { s.Borrow(ctx, 19991, 19991) }, 10},
 		{"return_by_a_user_of_20000_loans", func() { s.Return(ctx, 11, 1) }, func() { s.Return(ctx, 19991, 19991) }, 15},
 	} {
