@@ -22,7 +22,7 @@ CHAOS_FOR   ?= 3m
 chaos: ## Break everything in turn, under load, for CHAOS_FOR (3m), and check what is left (needs MySQL or MariaDB, haproxy; root to drop packets)
 	CHAOS_FOR=$(CHAOS_FOR) REQUIRE_MYSQL=1 REQUIRE_HAPROXY=1 go test -count=1 -timeout 60m -v ./chaos
 
-bench: ## Run the benchmarks
+bench: ## Run the benchmarks; the tables of docs/performance.md take four minutes (needs MySQL or MariaDB)
 	go test -run '^$$' -bench . -benchmem ./...
 
 lint: ## Check format, go vet, staticcheck and go.mod

@@ -5,7 +5,6 @@ import (
 	"compress/flate"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,16 +15,7 @@ import (
 // reach, against an empty function built in the same way. The two take turns, and medians are compared: whatever else the
 // machine does meets both, and less of it the processor time that is told beside.
 func BenchmarkLambda_start(b *testing.B) {
-	build := func(source string) string {
-		program := filepath.Join(b.TempDir(), "bootstrap")
-		cmd := exec.Command("go", "build", "-tags", "lambda.norpc", "-trimpath", "-ldflags", "-s -w", "-o", program, source)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			b.Fatalf("%v: %s", err, out)
-		}
-		return program
-	}
-	programs := [2]string{build("./testdata/emptyfunction"), build(".")}
+	programs := [2]string{buildForRelease(b, "./testdata/emptyfunction"), buildForRelease(b, ".")}
 	var took, busy [2][]float64
 	for range b.N {
 		for range 20 {
