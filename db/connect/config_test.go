@@ -47,6 +47,17 @@ func TestBadSettingIsNamed(t *testing.T) {
 		{"slash_behind_digits_without_name", "DATABASE_URL", connect.Config{URL: "mysql://u:1/" + planted + "@h"}},
 		{"space_in_password", "DATABASE_URL", connect.Config{URL: "mysql://u:a " + planted + "@h :x/d"}},
 		{"nul", "DATABASE_URL", connect.Config{URL: "mysql://u:" + planted + "\x00@h/d"}},
+		{"several_with_an_empty_one", "DATABASE_URL: the host: number 2", connect.Config{URL: "mysql://u:" + planted + "@a,,b/d"}},
+		{"several_with_a_bad_port", "DATABASE_URL: the port", connect.Config{URL: "mysql://u:" + planted + "@a:3306,b:x/d"}},
+		{"several_with_port_zero", "DATABASE_URL: the port", connect.Config{URL: "mysql://u:" + planted + "@a:3306,b:0/d"}},
+		{"several_without_name", "DATABASE_URL: the name", connect.Config{URL: "mysql://u:" + planted + "@a,b"}},
+		{"comma_and_slash_in_password", "DATABASE_URL", connect.Config{URL: "mysql://u:1,2/" + planted + "@h/d"}},
+		{"comma_and_hash_in_password", "DATABASE_URL", connect.Config{URL: "mysql://u:1,2#" + planted + "@h,i/d"}},
+		{"pieces_with_an_empty_host", "DB_HOST: number 1", connect.Config{Host: ",b", User: "u", Name: "n", Password: planted}},
+		{"pieces_with_a_bad_port", "DB_PORT", connect.Config{Host: "a,b:0", User: "u", Name: "n", Password: planted}},
+		{"iam_to_one_host_without_tls", "DB_TLS", connect.Config{Host: "a.b.eu-west-1.rds.amazonaws.com,db", User: "u", Name: "n", Auth: "iam"}},
+		{"sqlite_absolute_and_relative", "DATABASE_URL: a third slash", connect.Config{URL: "sqlite:///./x.db"}},
+		{"sqlite_above_the_root", "DATABASE_URL: a third slash", connect.Config{URL: "sqlite:///../x.db"}},
 		{"sqlite_no_file", "DATABASE_URL", connect.Config{URL: "sqlite://"}},
 		{"sqlite_folder", "DATABASE_URL", connect.Config{URL: "sqlite:///tmp/"}},
 		{"sqlite_no_such_folder", "DATABASE_URL", connect.Config{URL: "sqlite:///no/such/folder/library.db"}},
@@ -98,6 +109,10 @@ func TestSettingsThatWork(t *testing.T) {
 		{"escaped_password", connect.Config{URL: "mysql://u:%40%3A%2F%3F%23%25@h/n"}, false, "mysql n"},
 		{"no_password", connect.Config{URL: "mysql://u@h/n"}, false, "mysql n"},
 		{"ipv6", connect.Config{URL: "mysql://u:p@[::1]:3306/n"}, false, "mysql n"},
+		{"several", connect.Config{URL: "mysql://u:p@a:3306,b,[::1]:3307/n?charset=utf8mb4"}, false, "mysql n"},
+		{"several_and_a_comma_in_password", connect.Config{URL: "mysql://u:p,q@a,b:3306/n"}, false, "mysql n"},
+		{"several_in_pieces", connect.Config{Host: "a, [::1]:3307, ::2", Port: "3308", User: "u", Name: "n"}, false, "mysql n"},
+		{"space_around", connect.Config{URL: " sqlite://a.db\r\n"}, true, "sqlite a.db"},
 		{"pieces", connect.Config{Host: "h", User: "u", Password: "p@:/?#%", Name: "n"}, false, "mysql n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -199,5 +214,76 @@ func TestSQLitePathsOfSpecialCharacters(t *testing.T) {
 				t.Errorf("%d books, %v; want the two of one file", len(list), err)
 			}
 		})
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, test := range []struct {
+		config connect.Config
+		want   string
+	}{
+		{connect.Config{URL: "mysql://u:p@h/n"}, "h:3306"},
+		{connect.Config{URL: "mysql://u:p@[::1]/n"}, "[::1]:3306"},
+		{connect.Config{URL: "mysql://u:p%40,@a:3307,[::1]:3308,[::2],b/n"}, "a:3307 [::1]:3308 [::2]:3306 b:3306"},
+		{connect.Config{Host: "h", Port: "3307", User: "u", Name: "n"}, "h:3307"},
+		{connect.Config{Host: "h:3308", User: "u", Name: "n"}, "h:3308"},
+		{connect.Config{Host: "::1", User: "u", Name: "n"}, "[::1]:3306"},
+		{connect.Config{Host: "a , b:3308,[::1]", Port: "3307", User: "u", Name: "n"}, "a:3307 b:3308 [::1]:3307"},
+	} {
+		got, err := connect.Addresses(test.config)
+		if err != nil || strings.Join(got, " ") != test.want {
+			t.Errorf("got %q, %v; want %s", got, err, test.want)
+		}
+	}
+}
+
+// A SQLite file that cannot be used is said at the start, with its name.
+func TestSQLiteFileThatCannotBeUsed(t *testing.T) {
+	dir := t.TempDir()
+	text := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(text, []byte("shopping: bread, milk, eggs, tea"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	short := filepath.Join(dir, "short.db")
+	if err := os.WriteFile(short, []byte("SQLite"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	type file struct{ name, path, want string }
+	list := []file{{"folder", dir, "is a folder"}, {"text", text, "is not a SQLite database"}, {"cut_off", short, "is not a SQLite database"}, {"below_a_file", text + "/x.db", "no folder"}}
+	if os.Getuid() != 0 { // whom no permission stops
+		locked, inside := filepath.Join(dir, "locked"), filepath.Join(dir, "read-only.db")
+		if err := os.Mkdir(locked, 0o500); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(inside, nil, 0o400); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, file{"folder_without_permission", filepath.Join(locked, "x.db"), "cannot be written to"}, file{"file_without_permission", inside, "cannot be written to"})
+	}
+	for _, f := range list {
+		t.Run(f.name, func(t *testing.T) {
+			s, err := db.Open(db.Config{Config: connect.Config{URL: "sqlite://" + f.path}})
+			if err == nil {
+				s.Close()
+				t.Fatal("was accepted")
+			}
+			if !strings.HasPrefix(err.Error(), "DATABASE_URL: ") || !strings.Contains(err.Error(), f.want) {
+				t.Errorf("got %q, want %s in it", err, f.want)
+			}
+		})
+	}
+	empty := filepath.Join(dir, "new.db")
+	for range 2 {
+		s, err := db.Open(db.Config{Config: connect.Config{URL: "sqlite://" + empty}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		if err := os.WriteFile(empty, nil, 0o600); err != nil { // an empty file is a new database
+			t.Fatal(err)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, ".library-*")); err != nil || len(left) > 0 {
+		t.Errorf("left %q, %v", left, err)
 	}
 }

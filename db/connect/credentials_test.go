@@ -719,8 +719,11 @@ func TestIAM_token(t *testing.T) {
 		{"library.c0ffee.eu-west-3.rds.amazonaws.com", "", "library.c0ffee.eu-west-3.rds.amazonaws.com:3306", "eu-west-3"},
 		{"library.proxy-c0ffee.ap-south-1.rds.amazonaws.com", "3307", "library.proxy-c0ffee.ap-south-1.rds.amazonaws.com:3307", "ap-south-1"},
 		{"db.example.org", "3306", "db.example.org:3306", "us-east-1"},
+		{"other.c0ffee.eu-west-3.rds.amazonaws.com:3308", "3307", "other.c0ffee.eu-west-3.rds.amazonaws.com:3308", "eu-west-3"},
 	} {
-		user, token, err := connect.Login(ctx, connect.Config{Host: test.host, Port: test.port, User: "app user", Name: "n", Auth: "iam", TLS: "on", Now: time.Now, Logger: dbtest.Quiet})
+		// Beside another, whose token it is not.
+		test.host = "db.example.com," + test.host
+		user, token, err := connect.Login(ctx, connect.Config{Host: test.host, Port: test.port, User: "app user", Name: "n", Auth: "iam", TLS: "on", Now: time.Now, Logger: dbtest.Quiet}, 1)
 		if err != nil || user != "app user" {
 			t.Fatalf("%s: got %s, %v", test.host, user, err)
 		}

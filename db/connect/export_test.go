@@ -14,8 +14,8 @@ func TLSTo(setting, host string) (*tls.Config, error) {
 	return to(host), nil
 }
 
-// Login is what the store's next connection would log in with.
-func Login(ctx context.Context, c Config) (user, password string, err error) {
+// Login is what the next connection to the host of that number would log in with.
+func Login(ctx context.Context, c Config, host int) (user, password string, err error) {
 	t, err := c.target()
 	if err != nil {
 		return "", "", err
@@ -24,8 +24,20 @@ func Login(ctx context.Context, c Config) (user, password string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	l, err := all.list[0].credentials.login(ctx)
+	l, err := all.list[host].credentials.login(ctx)
 	return l.user, l.password, err
+}
+
+// Addresses are those of the hosts that c names.
+func Addresses(c Config) (list []string, err error) {
+	t, err := c.target()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range t.mysql.addresses {
+		list = append(list, a.String())
+	}
+	return list, nil
 }
 
 // RDSRoots are the certificates in the binary.
