@@ -2,11 +2,9 @@ package handlers
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -32,7 +30,7 @@ func (p *PageQuery) Resolve(huma.Context) []error {
 
 func (p PageQuery) page() library.Page { return library.Page{After: p.after, Limit: p.Limit} }
 
-// Page is one page of a list.
+// pageOutput is one page of a list.
 type pageOutput[T any] struct {
 	Link string `header:"Link" doc:"The next page, with rel=next; absent on the last."`
 	Body []T
@@ -46,23 +44,15 @@ func (a *api) next(ctx context.Context, path string, p PageQuery, after int64) s
 	return fmt.Sprintf(`<%s%s?limit=%d&cursor=%s>; rel="next"`, a.prefix(ctx), path, p.Limit, url.QueryEscape(makeCursor(after)))
 }
 
-// cursorForm begins what is in a cursor, to tell it from what other lists and releases put there.
-const cursorForm = "after:"
+// makeCursor is an opaque string for the place in a list behind an id. It is the id itself as long as releases may run beside this
+// one that read nothing else: a list is then read on by whichever instance comes next.
+func makeCursor(after int64) string { return strconv.FormatInt(after, 10) }
 
-// makeCursor is an opaque string for the place in a list behind an id.
-func makeCursor(after int64) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(cursorForm + strconv.FormatInt(after, 10)))
-}
-
-// readCursor is the id in a cursor, 0 in an empty one. The last release's were the id itself.
+// readCursor is the id in a cursor, 0 in an empty one.
 func readCursor(s string) (after int64, ok bool) {
 	if s == "" {
 		return 0, true
 	}
-	text := s
-	if b, err := base64.RawURLEncoding.DecodeString(s); err == nil && strings.HasPrefix(string(b), cursorForm) {
-		text = string(b)[len(cursorForm):]
-	}
-	after, err := strconv.ParseInt(text, 10, 64)
-	return after, err == nil && after > 0 && text[0] != '+'
+	after, err := strconv.ParseInt(s, 10, 64)
+	return after, err == nil && after > 0 && s[0] != '+'
 }
