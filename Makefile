@@ -6,7 +6,7 @@ BINARY       = bin/library
 # Lambda's retired go1.x runtime was called by net/rpc; without it the linker drops 4 MB of 20.
 BUILD        = CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -ldflags "$(LDFLAGS)"
 
-.PHONY: build run test chaos bench lint build-lambda build-Function docker deploy undeploy user-data diagram help
+.PHONY: build run test chaos broken-migrations bench lint build-lambda build-Function docker deploy undeploy user-data diagram help
 .DEFAULT_GOAL := build
 
 build: ## Build bin/library, static and stripped
@@ -21,6 +21,10 @@ test: ## Run all the tests this machine can, with the race detector and in rando
 CHAOS_FOR   ?= 3m
 chaos: ## Break everything in turn, under load, for CHAOS_FOR (3m), and check what is left (needs MySQL or MariaDB, haproxy; root to drop packets)
 	CHAOS_FOR=$(CHAOS_FOR) REQUIRE_MYSQL=1 REQUIRE_HAPROXY=1 go test -count=1 -timeout 60m -v ./chaos
+
+BROKEN_OFF_TIMES ?= 200
+broken-migrations: ## Kill and stop migrations at random moments, BROKEN_OFF_TIMES (200) on each engine, and check what is left (needs MySQL or MariaDB)
+	BROKEN_OFF_TIMES=$(BROKEN_OFF_TIMES) REQUIRE_MYSQL=1 go test -count=1 -timeout 60m -run '^TestMigrate_' -v . | grep -v -e '=== ' -e '        --- PASS'
 
 bench: ## Run the benchmarks; the tables of docs/performance.md take four minutes (needs MySQL or MariaDB)
 	go test -run '^$$' -bench . -benchmem ./...

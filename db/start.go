@@ -61,7 +61,7 @@ func (s *Store) Start(ctx context.Context, migrate bool, giveUp func(error)) {
 			}
 			return
 		}
-		for {
+		for wait := time.Minute; ; wait = min(2*wait, time.Hour) { // soon at first, while older releases are being replaced
 			if err := schema.Repair(ctx, s.database, s.log); err != nil && ctx.Err() == nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "repair broken off", slog.String("error", err.Error()))
 			}
@@ -69,7 +69,7 @@ func (s *Store) Start(ctx context.Context, migrate bool, giveUp func(error)) {
 				return
 			}
 			select {
-			case <-time.After(repairEvery):
+			case <-time.After(wait):
 			case <-ctx.Done():
 				return
 			}
@@ -82,10 +82,7 @@ func (s *Store) Start(ctx context.Context, migrate bool, giveUp func(error)) {
 	}
 }
 
-const (
-	startWithin = 500 * time.Millisecond
-	repairEvery = time.Hour
-)
+const startWithin = 500 * time.Millisecond
 
 // Prepare brings the schema up to date, or where migrate is false waits until somebody has, and tries again until
 // that is done or ctx ends: the database may come later than this process. What stands in the way is logged.

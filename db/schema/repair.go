@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"library-management/db/connect"
 	"library-management/library"
@@ -35,6 +36,9 @@ func Repair(ctx context.Context, d *connect.Database, log *slog.Logger) error {
 	return nil
 }
 
+// repairBatch is how many rows are written in one transaction.
+const repairBatch = 100
+
 // repairStep is how many rows one step looks at.
 const repairStep = 10_000
 
@@ -59,13 +63,9 @@ func eachRange(ctx context.Context, pool *sql.DB, table string, step func(after,
 // foldEmails writes users.email_folded, the key of each user's email, where an older release wrote the email without it. Where two
 // users have had the same email in different letters, the later one keeps it without a key, and the log names both.
 func foldEmails(ctx context.Context, pool *sql.DB, log *slog.Logger) error {
-	type user struct {
-		id          int64
-		email, have string
-	}
 	return eachRange(ctx, pool, "users", func(after, upTo int64) error {
 		// email_key is the database's own folding. Where it equals the key, as for nearly all, the key is right.
-		users, err := collect(ctx, pool, func(scan func(...any) error) (u user, err error) {
+		users, err := collect(ctx, pool, func(scan func(...any) error) (u mailed, err error) {
 			err = scan(&u.id, &u.email, &u.have)
 			return u, err
 		}, `
@@ -74,34 +74,62 @@ func foldEmails(ctx context.Context, pool *sql.DB, log *slog.Logger) error {
 		if err != nil {
 			return err
 		}
-		for _, u := range users {
+		for some := range slices.Chunk(users, repairBatch) {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			key := library.EmailKey(u.email)
-			if key == u.have {
-				continue
-			}
-			// Not where somebody has changed it meanwhile.
-			set := func(key string) error {
-				_, err := pool.ExecContext(ctx, `UPDATE users SET email_folded = NULLIF(?, '') WHERE id = ? AND COALESCE(email_folded, '') = ? AND COALESCE(email, '') = ?`, key, u.id, u.have, u.email)
+			tx, err := pool.BeginTx(ctx, nil)
+			if err != nil {
 				return err
 			}
-			err := set(key)
+			for _, u := range some {
+				if err = u.set(ctx, tx, library.EmailKey(u.email)); err != nil {
+					break
+				}
+			}
+			if err == nil {
+				err = tx.Commit()
+			}
+			tx.Rollback()
 			if err == nil {
 				continue
 			}
-			var other int64
-			if pool.QueryRowContext(ctx, `SELECT id FROM users WHERE email_folded = ? AND id <> ?`, key, u.id).Scan(&other) != nil {
-				return err
-			}
-			if u.have != "" { // the key of an email that the user no longer has
-				if err := set(""); err != nil {
+			for _, u := range some { // one of them, perhaps, has an email that another user has
+				if err := u.setAlone(ctx, pool, log); err != nil {
 					return err
 				}
 			}
-			log.LogAttrs(ctx, slog.LevelWarn, "two users have one email, which only the first is found by", slog.Int64("user_id", other), slog.Int64("other_user_id", u.id))
 		}
 		return nil
 	})
+}
+
+// mailed is a user with the email and with the key that is stored for it; "" where there is none.
+type mailed struct {
+	id          int64
+	email, have string
+}
+
+// set stores the key, but not where somebody has changed the user meanwhile.
+func (u mailed) set(ctx context.Context, q execer, key string) error {
+	if key == u.have {
+		return nil
+	}
+	_, err := q.ExecContext(ctx, `UPDATE users SET email_folded = NULLIF(?, '') WHERE id = ? AND COALESCE(email_folded, '') = ? AND COALESCE(email, '') = ?`, key, u.id, u.have, u.email)
+	return err
+}
+
+// setAlone is set, and where another user has the key, takes from this one what is the key of an earlier email.
+func (u mailed) setAlone(ctx context.Context, pool *sql.DB, log *slog.Logger) error {
+	key := library.EmailKey(u.email)
+	err := u.set(ctx, pool, key)
+	if err == nil {
+		return nil
+	}
+	var other int64
+	if pool.QueryRowContext(ctx, `SELECT id FROM users WHERE email_folded = ? AND id <> ?`, key, u.id).Scan(&other) != nil {
+		return err
+	}
+	log.LogAttrs(ctx, slog.LevelWarn, "two users have one email, by which only the first is found", slog.Int64("user_id", other), slog.Int64("other_user_id", u.id))
+	return u.set(ctx, pool, "")
 }

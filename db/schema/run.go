@@ -27,7 +27,7 @@ func read(ctx context.Context, d *connect.Database, fn func(querier) error) erro
 	return withConn(ctx, d, func(conn *sql.Conn) error { return fn(conn) })
 }
 
-// change runs fn on a session. Where ctx has ended it keeps what fn has done.
+// change runs fn on a session. What fn has done before it was broken off is kept.
 func change(ctx context.Context, d *connect.Database, fn func(session) error) error {
 	return withConn(ctx, d, func(conn *sql.Conn) error {
 		if d.Engine == connect.SQLite {
@@ -38,7 +38,7 @@ func change(ctx context.Context, d *connect.Database, fn func(session) error) er
 			}
 			defer tx.Rollback()
 			err = fn(session{tx, conn, d.Engine})
-			if err == nil || ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			if _, between := errors.AsType[*brokenOff](err); err == nil || between {
 				return errors.Join(err, tx.Commit())
 			}
 			return err
@@ -154,6 +154,10 @@ func (s session) up(ctx context.Context) (applied []Migration, err error) {
 
 // carryOut runs the statement unless it has been run before.
 func (s session) carryOut(ctx context.Context, todo statement) error {
+	if err := goOn(ctx); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
 	if done, err := todo.done(ctx, s, s.engine); done || err != nil {
 		return err
 	}
@@ -167,9 +171,22 @@ func (s session) carryOut(ctx context.Context, todo statement) error {
 	return nil
 }
 
+// brokenOff is the error of a context that ended between two statements, each of which is whole.
+type brokenOff struct{ error }
+
+func (b *brokenOff) Unwrap() error { return b.error }
+
+// goOn returns an error where ctx has ended.
+func goOn(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return &brokenOff{err}
+	}
+	return nil
+}
+
 // finish runs a statement to its end, also where ctx ends meanwhile.
 func (s session) finish(ctx context.Context, query string, args ...any) error {
-	if err := ctx.Err(); err != nil {
+	if err := goOn(ctx); err != nil {
 		return err
 	}
 	_, err := s.ExecContext(context.WithoutCancel(ctx), query, args...)
@@ -178,6 +195,10 @@ func (s session) finish(ctx context.Context, query string, args ...any) error {
 
 // record notes that a version is applied, once.
 func (s session) record(ctx context.Context, version int64) error {
+	if err := goOn(ctx); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
 	if done, err := exists(ctx, s, `SELECT COUNT(*) FROM goose_db_version WHERE version_id = ?`, version); done || err != nil {
 		return err
 	}
