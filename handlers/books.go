@@ -12,7 +12,7 @@ import (
 func (a *api) books() []route {
 	return []route{
 		newRoute(operation{
-			Method: "GET", Path: "/books/", ID: "list-books", Tag: tagBooks, Success: 200,
+			Method: "GET", Path: "/books/", ID: "list-books", Tag: tagBooks, Success: 200, Shared: true,
 			Summary: "List the books",
 			Text:    "By id, one page at a time.",
 			Codes:   reads(),
@@ -23,7 +23,7 @@ func (a *api) books() []route {
 			Codes:   writes(library.ErrBarcodeTaken, library.ErrISBNTaken),
 		}, a.createBook),
 		newRoute(operation{
-			Method: "GET", Path: "/books/{book_id}", ID: "get-book", Tag: tagBooks, Success: 200,
+			Method: "GET", Path: "/books/{book_id}", ID: "get-book", Tag: tagBooks, Success: 200, Shared: true,
 			Summary: "Show a book",
 			Codes:   reads(library.ErrBookNotFound),
 		}, a.findBook),

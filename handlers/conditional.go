@@ -26,8 +26,11 @@ func conditional(c *fiber.Ctx) error {
 	if len(h.Peek("Cache-Control")) == 0 {
 		h.Set("Cache-Control", "no-cache") // keep it, but ask each time
 	}
-	tag := etag(c.Response().Body())
-	h.Set("ETag", tag)
+	tag := string(h.Peek("ETag")) // of a shared answer
+	if tag == "" {
+		tag = etag(c.Response().Body())
+		h.Set("ETag", tag)
+	}
 	if match := c.Get("If-None-Match"); match != "" && listed(match, tag, weakly) {
 		c.Status(http.StatusNotModified) // whose body the edge drops
 	}

@@ -61,6 +61,8 @@ type api struct {
 	edge   *edge
 	store  library.Store
 	config Config
+
+	flights flights
 }
 
 // New builds the app. Serve it through its Server(): the access log, the request ids and the answers to what Fiber

@@ -29,6 +29,8 @@ type operation struct {
 	Codes []string
 	// NoStore keeps caches from keeping the answer, which has no ETag then.
 	NoStore bool
+	// Shared lets those who ask for the same at one moment be given one answer: see flight.go.
+	Shared bool
 }
 
 // The tags of operations, as the document groups them.
@@ -116,7 +118,14 @@ func (a *api) serve(r route) {
 		r.register(api, r.described())
 		return router.handler
 	})
-	a.app.Add(r.Method, strings.NewReplacer("{", ":", "}", "").Replace(r.Path), func(c *fiber.Ctx) error { return handler()(c) })
+	answer := func(c *fiber.Ctx) error { return handler()(c) }
+	if r.Shared {
+		answer = func(c *fiber.Ctx) error {
+			c.Context().SetUserValue(routeKey, r.Path) // who follows never comes to prepare
+			return a.flights.share(c, a.prefix(c.UserContext())+"\x00"+string(c.Request().URI().RequestURI()), handler())
+		}
+	}
+	a.app.Add(r.Method, strings.NewReplacer("{", ":", "}", "").Replace(r.Path), answer)
 }
 
 // captured is a router that keeps the handler of an operation instead of giving it a path.

@@ -12,7 +12,7 @@ import (
 func (a *api) users() []route {
 	return []route{
 		newRoute(operation{
-			Method: "GET", Path: "/users/", ID: "list-users", Tag: tagUsers, Success: 200,
+			Method: "GET", Path: "/users/", ID: "list-users", Tag: tagUsers, Success: 200, Shared: true,
 			Summary: "List the users",
 			Text:    "By id, one page at a time, each with the books that it has out.",
 			Codes:   reads(),
@@ -24,7 +24,7 @@ func (a *api) users() []route {
 			Codes:   writes(library.ErrEmailTaken, library.ErrCardNumberTaken),
 		}, a.createUser),
 		newRoute(operation{
-			Method: "GET", Path: "/users/{user_id}", ID: "get-user", Tag: tagUsers, Success: 200,
+			Method: "GET", Path: "/users/{user_id}", ID: "get-user", Tag: tagUsers, Success: 200, Shared: true,
 			Summary: "Show a user",
 			Codes:   reads(library.ErrUserNotFound),
 		}, a.findUser),
