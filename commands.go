@@ -36,6 +36,7 @@ const usage = `library lends books: an API on a port, or on AWS Lambda where it 
   library migrate adopt                take over a database of the original project, which stays as it was under other names
   library import [--books FILE] [--users FILE] [--loans FILE]
                                        take in CSV files, each with a header; - is standard input
+    --dry-run                          say what that would do, and change nothing
     --lenient                          take rows without the cells that are wrong where they can do without them
     --columns "barcode=Item No,..."    what the file's header calls a column
   library backup FILE                  copy the SQLite database into a new file, also while the API is served from it

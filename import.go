@@ -18,7 +18,7 @@ import (
 type imports struct {
 	books, users, loans string
 	columns             string
-	lenient             bool
+	lenient, dryRun     bool
 }
 
 func (i *imports) flags(f *flag.FlagSet) {
@@ -27,10 +27,14 @@ func (i *imports) flags(f *flag.FlagSet) {
 	f.StringVar(&i.loans, "loans", "", "")
 	f.StringVar(&i.columns, "columns", "", "")
 	f.BoolVar(&i.lenient, "lenient", false, "")
+	f.BoolVar(&i.dryRun, "dry-run", false, "")
 }
 
 // errRefused makes the exit status 1 where some rows did not go in.
-var errRefused = errors.New("some rows were refused; the rest went in")
+var (
+	errRefused     = errors.New("some rows were refused; the rest went in")
+	errWouldRefuse = errors.New("some rows would be refused; nothing was changed")
+)
 
 func (i imports) run(ctx context.Context, s settings, stdin io.Reader, stdout, stderr io.Writer) error {
 	parts := []*importPart{{what: "books", name: i.books}, {what: "users", name: i.users}, {what: "loans", name: i.loans}}
@@ -69,7 +73,14 @@ func (i imports) run(ctx context.Context, s settings, stdin io.Reader, stdout, s
 		return err
 	}
 	defer store.Close()
-	if s.migrates() {
+	before := ""
+	if i.dryRun {
+		if store, err = store.Copy(ctx); err != nil {
+			return err
+		}
+		defer store.Close()
+		before = "dry run, nothing is changed: "
+	} else if s.migrates() {
 		if _, err := store.MigrateAtStart(ctx); err != nil {
 			return err
 		}
@@ -89,14 +100,16 @@ func (i imports) run(ctx context.Context, s settings, stdin io.Reader, stdout, s
 		summary, err := take(ctx, p.name, p.file)
 		done()
 		if summary.Rows() > 0 || err == nil {
-			fmt.Fprintf(stdout, "%s: %s\n", p.what, summary)
+			fmt.Fprintf(stdout, "%s%s: %s\n", before, p.what, summary)
 		}
 		if err != nil {
 			return err
 		}
 		refused += summary.Refused
 	}
-	if refused > 0 {
+	if refused > 0 && i.dryRun {
+		return errWouldRefuse
+	} else if refused > 0 {
 		return errRefused
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -40,6 +41,7 @@ type Store struct {
 	// Writes pass the narrower writers first, so that those that wait for a lock leave connections to the reads.
 	gate, writers      *gate
 	queue              queue
+	temporary          string // the folder of a copy; see Copy
 	onRetry, onFailure func(string)
 	frozen             bool
 	sweeps             sync.WaitGroup // of old operations, under way
@@ -107,6 +109,9 @@ func (s *Store) Close() error {
 	s.background.Wait()
 	s.sweeps.Wait()
 	defer s.queue.close()
+	if s.temporary != "" {
+		defer os.RemoveAll(s.temporary)
+	}
 	return s.database.Close()
 }
 
