@@ -18,15 +18,27 @@ const selectBook = `
 	         (SELECT l.due_on FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1) END
 	FROM books b`
 
+// selectBookAlone is a book without a look at its loans.
+const selectBookAlone = `
+	SELECT b.id, b.title, b.author, b.isbn, b.barcode, b.published_year, b.language, b.category, b.copies, b.copies - b.on_loan
+	FROM books b`
+
+// bookColumns are where selectBookAlone's columns go.
+func bookColumns(b *library.Book) []any {
+	return []any{&b.ID, &b.Title, &b.Author, (*text)(&b.ISBN), (*text)(&b.Barcode), &b.PublishedYear, (*text)(&b.Language), (*text)(&b.Category),
+		&b.Copies, &b.CopiesAvailable}
+}
+
 func scanBook(scan func(...any) error) (b library.Book, err error) {
-	err = scan(&b.ID, &b.Title, &b.Author, (*text)(&b.ISBN), (*text)(&b.Barcode), &b.PublishedYear, (*text)(&b.Language), (*text)(&b.Category),
-		&b.Copies, &b.CopiesAvailable, &b.BorrowedByID, &b.DueDate)
+	err = scan(append(bookColumns(&b), &b.BorrowedByID, &b.DueDate)...)
 	return b, err
 }
 
 // findBook reads one book; tail goes behind the condition, to lock the row.
 func findBook(ctx context.Context, q querier, id int64, tail string) (library.Book, error) {
-	b, err := scanBook(q.QueryRowContext(ctx, selectBook+` WHERE b.id = ? AND b.deleted_at IS NULL`+tail, id).Scan)
+	b, err := scanBook(func(into ...any) error {
+		return one(ctx, q, selectBook+` WHERE b.id = ? AND b.deleted_at IS NULL`+tail, []any{id}, into...)
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = library.ErrBookNotFound
 	}

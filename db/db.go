@@ -4,7 +4,6 @@ package db
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"os"
@@ -31,19 +30,19 @@ type Config struct {
 // Store is a library.Store in MySQL or SQLite. It is safe for use by many goroutines, and many instances may share a database.
 type Store struct {
 	database *connect.Database
-	db       *sql.DB // database.Pool
 	dialect  dialect
 	policy   library.Policy
 	now      func() time.Time
 	log      *slog.Logger
 
-	// gate is before the pool, as wide as the pool: operations wait there and not inside the pool, where no one sees the queue.
-	// Writes pass the narrower writers first, so that those that wait for a lock leave connections to the reads.
-	gate, writers      *gate
+	// readers and writers are before the pools, each as wide as its own: operations wait there and not inside the pool, where no
+	// one sees the queue.
+	readers, writers   *gate
 	queue              queue
 	temporary          string // the folder of a copy; see Copy
 	onRetry, onFailure func(string)
 	frozen             bool
+	sweepEvery         int
 	sweeps             sync.WaitGroup // of old operations, under way
 	background         sync.WaitGroup // what Start began, which stop ends
 	stop               context.CancelFunc
@@ -54,20 +53,22 @@ var _ library.Store = (*Store)(nil)
 
 // dialect is what differs between the engines' SQL. It is narrow on purpose: add only what a second engine forces.
 type dialect struct {
+	// begin begins a transaction that writes.
+	begin string
 	// forUpdate ends a SELECT that locks its rows; SQLite's writers are alone anyway.
 	// forShare the same, against writers alone.
 	forUpdate, forShare string
 }
 
 var dialects = map[connect.Engine]dialect{
-	connect.MySQL:  {forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE"},
-	connect.SQLite: {},
+	connect.MySQL:  {begin: "START TRANSACTION", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE"},
+	connect.SQLite: {begin: "BEGIN IMMEDIATE"}, // and not when it first writes, where it could no longer wait
 }
 
 // Open prepares a Store without asking the database anything, so that a process starts while its database is away.
 // Its errors are about settings and name them; none holds a password.
 func Open(c Config) (*Store, error) {
-	s := &Store{policy: library.DefaultPolicy, now: c.Now, log: c.Logger, onRetry: c.OnRetry, onFailure: c.OnFailure, frozen: c.Frozen, stop: func() {}}
+	s := &Store{policy: library.DefaultPolicy, now: c.Now, log: c.Logger, onRetry: c.OnRetry, onFailure: c.OnFailure, frozen: c.Frozen, sweepEvery: sweepEvery, stop: func() {}}
 	if c.Policy != nil {
 		s.policy = *c.Policy
 	}
@@ -86,21 +87,12 @@ func Open(c Config) (*Store, error) {
 	if s.database, err = connect.Open(c.Config); err != nil {
 		return nil, err
 	}
-	s.db, s.dialect = s.database.Pool, dialects[s.database.Engine]
+	s.dialect = dialects[s.database.Engine]
 	if s.database.Engine == connect.SQLite {
 		s.queue.name = s.database.Name + "-turn"
 	}
-	s.gate, s.writers = newGate(s.database.Width), newGate(writersOf(s.database))
+	s.readers, s.writers = newGate(s.database.ReadWidth), newGate(s.database.WriteWidth)
 	return s, nil
-}
-
-// writersOf is how many writes may be at the database at once. SQLite has one writer, and waiting for its lock file by busy
-// time-out is a lottery.
-func writersOf(d *connect.Database) int {
-	if d.Engine == connect.SQLite {
-		return 1
-	}
-	return max(1, d.Width-max(1, d.Width/4))
 }
 
 // Close ends what Start began, and closes the pools. Running transactions and a migration's statement end first.
@@ -120,19 +112,19 @@ func (s *Store) Name() string { return string(s.database.Engine) + " " + s.datab
 
 // Queue is how many operations are at the database now, how many wait for their turn, and how many were turned away so far.
 func (s *Store) Queue() (inside, waiting, shed int64) {
-	return int64(len(s.gate.places)), s.gate.waiting.Load() + s.writers.waiting.Load(), s.gate.shed.Load() + s.writers.shed.Load()
+	for _, g := range []*gate{s.readers, s.writers} {
+		inside, waiting, shed = inside+int64(len(g.places)), waiting+g.waiting.Load(), shed+g.shed.Load()
+	}
+	return inside, waiting, shed
 }
 
-// OpenLoans counts the open loans.
+// OpenLoans counts the open loans, by an index that holds no others in its range: the returned loans of many years are not read.
 func (s *Store) OpenLoans(ctx context.Context) (n int64, err error) {
 	err = s.read(ctx, func(q querier) error {
-		return q.QueryRowContext(ctx, `SELECT COUNT(*) FROM loans WHERE returned_on IS NULL`).Scan(&n)
+		return one(ctx, q, `SELECT COUNT(*) FROM loans WHERE open_due_on IS NOT NULL`, nil, &n)
 	})
 	return n, err
 }
-
-// Stats are those of the pool.
-func (s *Store) Stats() sql.DBStats { return s.db.Stats() }
 
 // readiness remembers Ready's last answer.
 type readiness struct {

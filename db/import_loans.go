@@ -32,7 +32,7 @@ func (s *Store) EndLoans(ctx context.Context, run library.LoanRun) error {
 		var last sql.NullInt64
 		var n int64
 		err := s.inTx(ctx, func(t *tx) error {
-			err := t.QueryRowContext(ctx, `SELECT MAX(loan_id) FROM (SELECT loan_id FROM imported_loans WHERE run = ? ORDER BY loan_id LIMIT 5000) step`, run.ID).Scan(&last)
+			err := one(ctx, t, `SELECT MAX(loan_id) FROM (SELECT loan_id FROM imported_loans WHERE run = ? ORDER BY loan_id LIMIT 5000) step`, []any{run.ID}, &last)
 			if err == nil && last.Valid {
 				n, err = t.exec(ctx, `DELETE FROM imported_loans WHERE run = ? AND loan_id <= ?`, run.ID, last.Int64)
 			}

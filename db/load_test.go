@@ -302,9 +302,9 @@ func (l *load) finish() {
 // idle waits until no connection is in use any more.
 func idle(t testing.TB, s *db.Store) {
 	t.Helper()
-	for end := time.Now().Add(afterward); s.Stats().InUse > 0; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(afterward); s.InUse() > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%d connections are still in use", s.Stats().InUse)
+			t.Fatalf("%d connections are still in use", s.InUse())
 		}
 	}
 }

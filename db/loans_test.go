@@ -210,6 +210,7 @@ func TestDatesAreTheLibrarys(t *testing.T) {
 func TestRoundTrips(t *testing.T) {
 	d, proxy := dbtest.MySQL(t).Through(t)
 	s := d.Open(t)
+	s.NoSweeps()
 	b, full, u := newBook(t, s, 9), newUser(t, s), newUser(t, s)
 	for range 60 {
 		b, u := newBook(t, s, 1), newUser(t, s)
@@ -220,6 +221,9 @@ func TestRoundTrips(t *testing.T) {
 	for _, b := range []library.Book{out, newBook(t, s, 1)} {
 		_, err := s.Borrow(ctx, b.ID, full.ID)
 		refused(t, err, "")
+	}
+	if _, err := s.FindBook(ctx, b.ID); err != nil { // on a connection whose session is set already
+		t.Fatal(err)
 	}
 	for _, test := range []struct {
 		name string
@@ -232,19 +236,19 @@ func TestRoundTrips(t *testing.T) {
 		{"find_books", 1, "", func() error { _, _, err := s.FindBooks(ctx, library.Page{Limit: 50}); return err }},
 		{"find_user", 2, "", func() error { _, err := s.FindUser(ctx, full.ID); return err }},
 		{"find_users", 2, "", func() error { _, _, err := s.FindUsers(ctx, library.Page{Limit: 50}); return err }},
-		{"create_book", 3, "", func() error {
+		{"create_book", 2, "", func() error {
 			_, err := s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Copies: 1})
 			return err
 		}},
-		{"borrow", 6, "", func() error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }},
-		{"borrow_twice", 6, library.ErrAlreadyBorrowed.Code, func() error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }},
-		{"borrow_what_is_out", 6, library.ErrNotAvailable.Code, func() error { _, err := s.Borrow(ctx, out.ID, u.ID); return err }},
-		{"borrow_at_the_limit", 6, library.ErrBorrowLimit.Code, func() error { _, err := s.Borrow(ctx, b.ID, full.ID); return err }},
-		{"borrow_by_nobody", 6, library.ErrUserNotFound.Code, func() error { _, err := s.Borrow(ctx, b.ID, 1<<40); return err }},
-		{"return", 7, "", func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
-		{"return_twice", 7, library.ErrNotBorrowed.Code, func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
+		{"borrow", 2, "", func() error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }},
+		{"borrow_twice", 2, library.ErrAlreadyBorrowed.Code, func() error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }},
+		{"borrow_what_is_out", 2, library.ErrNotAvailable.Code, func() error { _, err := s.Borrow(ctx, out.ID, u.ID); return err }},
+		{"borrow_at_the_limit", 2, library.ErrBorrowLimit.Code, func() error { _, err := s.Borrow(ctx, b.ID, full.ID); return err }},
+		{"borrow_by_nobody", 2, library.ErrUserNotFound.Code, func() error { _, err := s.Borrow(ctx, b.ID, 1<<40); return err }},
+		{"return", 2, "", func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
+		{"return_twice", 2, library.ErrNotBorrowed.Code, func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
 		{"delete_book", 3, "", func() error { return s.DeleteBook(ctx, b.ID, nil) }},
-		{"ready", 1, "", func() error { return s.Ready(ctx) }},
+		{"ready", 2, "", func() error { return s.Ready(ctx) }},
 		{"ready_again", 0, "", func() error { return s.Ready(ctx) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {

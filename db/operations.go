@@ -28,6 +28,9 @@ type operation struct {
 // side and old ones are found by their ids.
 const randomPrefix = "op "
 
+// randomEnd is behind every random id.
+const randomEnd = "op!"
+
 // randomLife is how long the row of a random id is kept: longer than any attempt at its operation can take.
 const randomLife = 10 * time.Minute
 
@@ -54,7 +57,7 @@ type answer[T any] struct {
 }
 
 // write carries out one operation: do runs in a transaction that the operation's row is written in as well, so that no crash can
-// part the effect from it. do may run more than once, but only one run is committed.
+// part the effect from it. do may run more than once, but only one run is committed. It refuses before it changes anything.
 // Where the context carries a key, the answer, or the refusal by a rule or the state, is kept under it and given again.
 func write[T any](ctx context.Context, s *Store, do func(*tx) (T, error)) (result T, err error) {
 	op := s.newOperation(ctx)
@@ -62,8 +65,9 @@ func write[T any](ctx context.Context, s *Store, do func(*tx) (T, error)) (resul
 	var kept *answer[T]
 	doubted := false
 	err = s.inTx(ctx, func(t *tx) error {
+		kept = nil
 		doubted = doubted || t.unsure
-		row, err := t.begin(ctx, op, nil)
+		row, err := t.begin(ctx, op)
 		if err != nil {
 			return err
 		}
@@ -72,34 +76,21 @@ func write[T any](ctx context.Context, s *Store, do func(*tx) (T, error)) (resul
 			return err
 		}
 		t.unsure = false // no earlier attempt was committed
-		if result, err = do(t); err != nil {
+		result, err = do(t)
+		if refusal, ok := errors.AsType[*library.Error](err); ok && isAnswer(refusal) && !t.changed && (op.key != nil || doubted) {
+			// On a group of servers, only the COMMIT of the operation's row tells whether a doubtful attempt on another node came first.
+			kept = &answer[T]{Refused: refusal}
+			return t.keep(op, answer[T]{Version: answerVersion, Refused: refusal})
+		}
+		if err != nil {
 			return err
 		}
 		results[t.attempt] = result
 		if op.key == nil {
 			return nil
 		}
-		text, err := json.Marshal(answer[T]{Version: answerVersion, Result: &result})
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(ctx, `UPDATE idempotency_keys SET answer = ? WHERE id = ?`, string(text), op.id)
-		return err
+		return t.keep(op, answer[T]{Version: answerVersion, Result: &result})
 	})
-	// A refusal has rolled back whatever the operation had begun, and its row. It has no effect to be parted from, so it is kept by
-	// a transaction of its own. If the same request got through in between, its answer is the one that counts; and after a doubtful
-	// COMMIT on another node of a group, this is what meets it.
-	if refusal, ok := errors.AsType[*library.Error](err); ok && isAnswer(refusal) && (op.key != nil || doubted) {
-		err = s.inTx(ctx, func(t *tx) (err error) {
-			row, err := t.begin(ctx, op, refusal)
-			if err == nil && row != nil {
-				kept, err = replay(op, row, results)
-			} else if err == nil {
-				kept = &answer[T]{Refused: refusal}
-			}
-			return err
-		})
-	}
 	if err == nil && kept != nil {
 		if kept.Refused != nil {
 			return result, kept.Refused
@@ -108,6 +99,15 @@ func write[T any](ctx context.Context, s *Store, do func(*tx) (T, error)) (resul
 	}
 	s.sweepSometimes(ctx)
 	return result, err
+}
+
+// keep queues the writing of the answer into the operation's row, which the COMMIT then goes with.
+func (t *tx) keep(op operation, a any) error {
+	text, err := json.Marshal(a)
+	if err == nil {
+		t.later(`UPDATE idempotency_keys SET answer = ? WHERE id = ?`, string(text), op.id)
+	}
+	return err
 }
 
 // isAnswer tells the refusals by the rules and by the state, which a key keeps, from those that another attempt may get past.
@@ -122,24 +122,21 @@ func isAnswer(e *library.Error) bool {
 // operationRow is the row of an operation that was committed before.
 type operationRow struct{ fingerprint, answer string }
 
-// begin inserts the operation's row, with the refusal that it ends in where that is known, or returns the row that is there.
-func (t *tx) begin(ctx context.Context, op operation, refusal *library.Error) (*operationRow, error) {
+// begin inserts the operation's row, or returns the row that is there. The insert of a new random id, which nobody can have made,
+// goes out with what comes next.
+func (t *tx) begin(ctx context.Context, op operation) (*operationRow, error) {
+	const insert = `INSERT INTO idempotency_keys (id, fingerprint, answer, created_at) VALUES (?, ?, NULL, ?)`
+	if op.key == nil && t.attempt == 1 {
+		t.later(insert, op.id, strconv.Itoa(t.attempt), t.stamp())
+		return nil, nil
+	}
 	fingerprint := strconv.Itoa(t.attempt)
 	if op.key != nil {
 		fingerprint = op.key.Fingerprint
 	}
-	var known any
-	if refusal != nil {
-		bare := *refusal
-		bare.Cause = nil
-		text, err := json.Marshal(answer[struct{}]{Version: answerVersion, Refused: &bare})
-		if err != nil {
-			return nil, err
-		}
-		known = string(text)
-	}
 	for range 2 {
-		_, err := t.exec(ctx, `INSERT INTO idempotency_keys (id, fingerprint, answer, created_at) VALUES (?, ?, ?, ?)`, op.id, fingerprint, known, t.stamp())
+		_, err := t.exec(ctx, insert, op.id, fingerprint, t.stamp())
+		t.changed = false // the operation's row apart
 		if err == nil {
 			return nil, nil
 		}
@@ -152,7 +149,8 @@ func (t *tx) begin(ctx context.Context, op operation, refusal *library.Error) (*
 		// With a lock, and not from a snapshot, which what the operation reads later would be as old as.
 		var row operationRow
 		var created string
-		if err := t.QueryRowContext(ctx, `SELECT fingerprint, COALESCE(answer, ''), created_at FROM idempotency_keys WHERE id = ?`+t.s.dialect.forShare, op.id).Scan(&row.fingerprint, &row.answer, &created); err != nil {
+		err = one(ctx, t, `SELECT fingerprint, COALESCE(answer, ''), created_at FROM idempotency_keys WHERE id = ?`+t.s.dialect.forShare, []any{op.id}, &row.fingerprint, &row.answer, &created)
+		if err != nil {
 			return nil, err
 		}
 		if op.key == nil || created >= t.s.keysFrom() {
@@ -187,7 +185,7 @@ func replay[T any](op operation, row *operationRow, results map[int]T) (*answer[
 // keysFrom is when the keys that still count were first used, at the earliest.
 func (s *Store) keysFrom() string { return s.now().Add(-library.KeyLife).UTC().Format(time.DateTime) }
 
-// One write in sweepEvery deletes up to sweepStep rows that have had their time: more than come in, in small steps.
+// One write in sweepEvery deletes up to sweepStep rows of each kind that have had their time: more than come in, in small steps.
 const (
 	sweepEvery = 50
 	sweepStep  = 200
@@ -195,7 +193,7 @@ const (
 
 // sweepSometimes sweeps the rows of old operations now and then: beside the answer, or before it where nothing may outlive it.
 func (s *Store) sweepSometimes(ctx context.Context) {
-	if rand.N(sweepEvery) != 0 {
+	if rand.N(s.sweepEvery) != 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
@@ -219,7 +217,7 @@ func (s *Store) sweepOperations(ctx context.Context) error {
 		args  []any
 	}{
 		{`id >= ? AND id < ? ORDER BY id`, []any{randomPrefix, old}},
-		{`created_at < ? ORDER BY created_at`, []any{s.keysFrom()}},
+		{`created_at < ? AND (id < ? OR id >= ?) ORDER BY created_at`, []any{s.keysFrom(), randomPrefix, randomEnd}},
 	} {
 		err := s.inTx(ctx, func(t *tx) error {
 			ids, err := collect(ctx, t, func(scan func(...any) error) (any, error) {

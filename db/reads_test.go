@@ -67,7 +67,7 @@ func TestReadsDoNotWaitForWrites(t *testing.T) {
 			ended.Add(1)
 		})
 	}
-	for inside := int64(0); inside < 3; inside, _, _ = s.Queue() {
+	for inside := int64(0); inside < 1; inside, _, _ = s.Queue() {
 		time.Sleep(time.Millisecond)
 	}
 	for range 50 {

@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,15 +16,24 @@ import (
 )
 
 // tx is one attempt at one operation: a transaction, and what is the same in all of the operation's attempts.
+// Its statements wait in a queue until an answer is needed: see batch.go.
 type tx struct {
-	*sql.Tx
-	s *Store
+	s    *Store
+	conn *sql.Conn
+	// pending are the statements that have not been sent. The first one begins the transaction.
+	pending []statement
+	// open is true from the first statement that was sent until the transaction has ended.
+	open bool
+	// changed is true once a statement has changed a row, the operation's own apart.
+	changed bool
 	// today is the library's date when the operation began.
 	today library.Date
 	// attempt counts from 1.
 	attempt int
 	// unsure is set while it is not known whether an earlier attempt was committed: the answer to its COMMIT was lost.
 	unsure bool
+	// began is when the operation began to wait for its turn.
+	began time.Time
 	// until ends its statements where it had to wait long for its turn; zero: only the context does.
 	until time.Time
 }
@@ -43,17 +53,15 @@ const attempts = 4
 // Where the outcome stays unknown, the error is library.ErrUnknownOutcome. Only write calls it, and what may be done twice.
 func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 	defer func() { s.failed(err) }()
-	began := time.Now()
-	for _, g := range []*gate{s.writers, s.gate} {
-		leave, err := g.enter(ctx)
-		if err != nil {
-			return err
-		}
-		defer leave()
+	t := &tx{s: s, began: time.Now()}
+	leave, err := s.writers.enter(ctx)
+	if err != nil {
+		return err
 	}
-	t := &tx{s: s, today: s.policy.Today(s.now())}
-	if time.Since(began) > longTurn {
-		t.until = began.Add(lockedFor)
+	defer leave()
+	t.today = s.policy.Today(s.now())
+	if time.Since(t.began) > longTurn {
+		t.until = t.began.Add(lockedFor)
 	}
 	for t.attempt = 1; ; t.attempt++ {
 		committing, err := s.attempt(ctx, t, fn)
@@ -83,95 +91,51 @@ func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 
 // attempt tries once; committing tells an error of COMMIT from one before it.
 func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committing bool, err error) {
-	begun := s.queue.wait()
-	t.Tx, err = s.db.BeginTx(ctx, nil)
-	begun()
-	if err != nil {
+	if t.conn, err = s.database.Writes.Conn(ctx); err != nil {
 		return false, err
 	}
+	defer t.conn.Close()
+	t.open, t.changed, t.pending = false, false, []statement{{query: s.dialect.begin}}
+	if s.database.Engine == connect.SQLite { // whose one lock for writing is waited for here
+		begun := s.queue.wait()
+		_, err := t.send(ctx)
+		begun()
+		if err != nil {
+			t.rollback(ctx)
+			return false, err
+		}
+	}
 	if err := fn(t); err != nil {
-		// Always: after a lock wait time-out the transaction is still open, and its first half would be committed.
-		t.Rollback()
+		t.rollback(ctx)
 		return false, err
 	}
 	if err := ctx.Err(); err != nil { // before COMMIT is sent, so nothing is in doubt
-		t.Rollback()
+		t.rollback(ctx)
 		return false, err
 	}
-	// COMMIT heeds no context. The caller's deadline does not wait for it; what comes of it then is not known.
-	done := make(chan error, 1)
-	go func(tx *sql.Tx) { done <- tx.Commit() }(t.Tx)
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		select {
-		case err = <-done:
-		default:
-			err = ctx.Err()
-		}
+	t.pending = append(t.pending, statement{query: "COMMIT"})
+	if _, err := t.send(ctx); err != nil {
+		t.rollback(ctx)
+		return true, err
 	}
-	return true, err
+	return true, nil
 }
 
-// read runs fn, which only reads, on a connection of its own, again where a connection broke: a read has no outcome to be
-// unsure of.
-func (s *Store) read(ctx context.Context, fn func(querier) error) (err error) {
-	defer func() { s.failed(err) }()
-	leave, err := s.gate.enter(ctx)
-	if err != nil {
-		return err
+// rollback ends a transaction that may be open: after a lock wait time-out or a statement that failed it is, and the next COMMIT
+// on its connection would keep its first half. A connection that does not answer is thrown away, which ends it as well.
+func (t *tx) rollback(ctx context.Context) {
+	if !t.open {
+		return
 	}
-	defer leave()
-	for attempt := 1; ; attempt++ {
-		err := s.readOnce(ctx, fn)
-		if err == nil {
-			return nil
-		}
-		if !(classOf(err) == retryable || outcomeUnknown(err)) || attempt == attempts || ctx.Err() != nil {
-			return asLibraryError(err)
-		}
-		s.onRetry(retryReason(err))
-		select {
-		case <-time.After(rand.N(20*time.Millisecond) << attempt):
-		case <-ctx.Done():
-		}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackWithin)
+	defer cancel()
+	if _, err := t.conn.ExecContext(ctx, "ROLLBACK"); err != nil {
+		_ = t.conn.Raw(func(any) error { return driver.ErrBadConn })
 	}
 }
 
-func (s *Store) readOnce(ctx context.Context, fn func(querier) error) error {
-	c, err := s.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	bounded := time.Duration(0)
-	if s.database.Bounded {
-		bounded = connect.StatementTimeout
-	}
-	return fn(reader{c, bounded})
-}
-
-// reader spares a read the two goroutines that the driver and database/sql have watch a context, a sixth of its time, wherever
-// the connection ends it before the context would.
-type reader struct {
-	conn    *sql.Conn
-	bounded time.Duration // what a statement takes at the most; 0: nothing bounds it
-}
-
-func (r reader) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return r.conn.QueryContext(r.unwatched(ctx), query, args...)
-}
-
-func (r reader) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return r.conn.QueryRowContext(r.unwatched(ctx), query, args...)
-}
-
-func (r reader) unwatched(ctx context.Context) context.Context {
-	if end, ok := ctx.Deadline(); ok && r.bounded > 0 && time.Until(end) > r.bounded {
-		return context.WithoutCancel(ctx)
-	}
-	return ctx
-}
+// rollbackWithin is how long a ROLLBACK is waited for: on a connection that works it takes no longer than a round trip.
+const rollbackWithin = time.Second
 
 // failed counts what ends in an error that is the database's.
 func (s *Store) failed(err error) {
@@ -181,7 +145,9 @@ func (s *Store) failed(err error) {
 }
 
 // late reports whether the operation has no time left for another attempt. One whose COMMIT is in doubt has all of its caller's.
-func (t *tx) late() bool { return !t.until.IsZero() && !t.unsure && time.Now().After(t.until) }
+func (t *tx) late() bool {
+	return !t.unsure && (time.Since(t.began) > lockedFor || !t.until.IsZero() && time.Now().After(t.until))
+}
 
 // within gives a statement the time that the operation has.
 func (t *tx) within(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -189,34 +155,6 @@ func (t *tx) within(ctx context.Context) (context.Context, context.CancelFunc) {
 		return ctx, func() {}
 	}
 	return context.WithDeadline(ctx, t.until)
-}
-
-// exec returns how many rows the statement found.
-func (t *tx) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	ctx, cancel := t.within(ctx)
-	defer cancel()
-	r, err := t.ExecContext(ctx, query, args...)
-	if err != nil {
-		return 0, err
-	}
-	return r.RowsAffected()
-}
-
-// insert returns the id of the new row.
-func (t *tx) insert(ctx context.Context, query string, args ...any) (int64, error) {
-	ctx, cancel := t.within(ctx)
-	defer cancel()
-	r, err := t.ExecContext(ctx, query, args...)
-	if err != nil {
-		return 0, err
-	}
-	return r.LastInsertId()
-}
-
-// querier is what a pool and a transaction have in common.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // null stores "" as NULL, for what is not known.
@@ -289,7 +227,7 @@ func (t *tx) taken(ctx context.Context, fields []unique) error {
 			continue
 		}
 		var id int64
-		err := t.QueryRowContext(ctx, f.query, f.value).Scan(&id)
+		err := one(ctx, t, f.query, []any{f.value}, &id)
 		if errors.Is(err, sql.ErrNoRows) || err == nil && id == f.own {
 			continue
 		}

@@ -21,7 +21,9 @@ func scanUser(scan func(...any) error) (library.User, error) {
 
 // findUser reads one user without the borrowed books; tail goes behind the condition, to lock the row.
 func findUser(ctx context.Context, q querier, id int64, tail string) (library.User, error) {
-	u, err := scanUser(q.QueryRowContext(ctx, selectUser+` WHERE u.id = ? AND u.deleted_at IS NULL`+tail, id).Scan)
+	u, err := scanUser(func(into ...any) error {
+		return one(ctx, q, selectUser+` WHERE u.id = ? AND u.deleted_at IS NULL`+tail, []any{id}, into...)
+	})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = library.ErrUserNotFound
 	}

@@ -33,6 +33,8 @@ type Config struct {
 	MaxOpenConns, MaxIdleConns int
 	// ConnMaxLifetime and ConnMaxIdleTime close a connection of MySQL in time for a failover; 0 stands for 3 min and for ever.
 	ConnMaxLifetime, ConnMaxIdleTime time.Duration
+	// SingleStatements sends the statements of a transaction one by one, for a proxy that does not take several at once.
+	SingleStatements bool
 	// SetSession lets a new connection set its own lock wait time-out. It costs a round trip a connection, and it pins
 	// a connection of RDS Proxy: off on Lambda, where the server's parameter group has to do it.
 	SetSession bool

@@ -2,7 +2,10 @@
 // the hosts. It knows no table.
 package connect
 
-import "database/sql"
+import (
+	"database/sql"
+	"errors"
+)
 
 // Engine is a kind of database.
 type Engine string
@@ -18,13 +21,16 @@ type Database struct {
 	Engine Engine
 	// Name is the database's on the MySQL server, or the SQLite file's. It holds nothing secret.
 	Name string
-	// Pool is for reads and writes. It has Width connections at the most.
-	Pool  *sql.DB
-	Width int
-	// Probe asks whether the database answers, without a turn at Pool: it has one connection of its own. It is Pool where
-	// that has only one.
+	// Reads and Writes are pools of ReadWidth and WriteWidth connections at the most, so that writes which wait for a lock leave
+	// connections to the reads. They are the same pool where there is one connection only.
+	Reads, Writes         *sql.DB
+	ReadWidth, WriteWidth int
+	// Batches reports that a connection of Writes takes several statements at once, with semicolons between.
+	Batches bool
+	// Probe asks whether the database answers, without a turn at the pools: it has one connection of its own. It is Reads where
+	// there is one connection only.
 	Probe *sql.DB
-	// Bounded reports that a connection of Pool ends each statement within StatementTimeout by itself.
+	// Bounded reports that a connection ends each statement within StatementTimeout by itself.
 	Bounded bool
 
 	migrations func() (*sql.DB, error)
@@ -35,10 +41,7 @@ func (d *Database) Migrations() (*sql.DB, error) { return d.migrations() }
 
 // Close closes the pools. Running transactions end first.
 func (d *Database) Close() error {
-	if d.Probe != d.Pool {
-		d.Probe.Close()
-	}
-	return d.Pool.Close()
+	return errors.Join(d.Reads.Close(), d.Writes.Close(), d.Probe.Close()) // closing one twice is no error
 }
 
 // Open prepares a Database without asking it anything, so that a process starts while its database is away.

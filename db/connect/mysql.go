@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -74,27 +76,43 @@ func openMySQL(c Config, t *mysqlTarget) (*Database, error) {
 		}
 		return sql.OpenDB(&connector{Connector: c, servers: servers, session: session}), nil
 	}
-	pool, err := open(cfg, ours)
-	if err != nil {
-		return nil, err
-	}
-	d := &Database{Engine: MySQL, Name: cmp.Or(t.name, "of its secret"), Pool: pool, Width: cmp.Or(c.MaxOpenConns, 10), Probe: pool, Bounded: true,
+	d := &Database{Engine: MySQL, Name: cmp.Or(t.name, "of its secret"), Bounded: true,
 		migrations: func() (*sql.DB, error) { return open(migration, migrations) }}
-	bound := func(pool *sql.DB, open, idle int) {
-		pool.SetMaxOpenConns(open)
-		pool.SetMaxIdleConns(idle)
-		pool.SetConnMaxLifetime(cmp.Or(c.ConnMaxLifetime, 3*time.Minute))
-		pool.SetConnMaxIdleTime(c.ConnMaxIdleTime)
-	}
-	bound(pool, d.Width, cmp.Or(c.MaxIdleConns, 10))
-	if d.Width > 1 {
-		if d.Probe, err = open(cfg, ours); err != nil {
+	pool := func(cfg *mysql.Config, width int) (*sql.DB, error) {
+		pool, err := open(cfg, ours)
+		if err != nil {
 			return nil, err
 		}
-		bound(d.Probe, 1, 1)
+		pool.SetMaxOpenConns(width)
+		pool.SetMaxIdleConns(min(width, cmp.Or(c.MaxIdleConns, 10)))
+		pool.SetConnMaxLifetime(cmp.Or(c.ConnMaxLifetime, 3*time.Minute))
+		pool.SetConnMaxIdleTime(c.ConnMaxIdleTime)
+		return pool, nil
 	}
-	return d, nil
+	width := cmp.Or(c.MaxOpenConns, 10)
+	if width == 1 {
+		d.Reads, err = pool(cfg, 1)
+		d.Writes, d.Probe, d.ReadWidth, d.WriteWidth = d.Reads, d.Reads, 1, 1
+		return d, err
+	}
+	d.WriteWidth = max(1, width*2/5)
+	d.ReadWidth = width - d.WriteWidth
+	d.Batches = !c.SingleStatements && !slices.ContainsFunc(servers.list, func(one *server) bool { return isProxy(one.host) })
+	writes := cfg.Clone()
+	writes.MultiStatements = d.Batches // only here: elsewhere a slip in escaping must not become a second statement
+	if d.Reads, err = pool(cfg, d.ReadWidth); err != nil {
+		return nil, err
+	}
+	if d.Writes, err = pool(writes, d.WriteWidth); err != nil {
+		return nil, err
+	}
+	d.Probe, err = pool(cfg, 1)
+	return d, err
 }
+
+// isProxy reports whether host is an endpoint of RDS Proxy, which keeps a connection to itself once it has seen several statements
+// in one text.
+func isProxy(host string) bool { return isRDS(host) && strings.Contains(host, ".proxy-") }
 
 // statementConn gives the answer to a statement StatementTimeout as a whole. The driver gives it to each read, so that an answer that
 // trickles would never end.

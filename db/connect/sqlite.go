@@ -26,19 +26,17 @@ func openSQLite(file string) (*Database, error) {
 	// In a file: URI these three would end or change the path.
 	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(file) + sqliteOptions
 	open := func() (*sql.DB, error) { return sql.Open("sqlite", dsn) }
-	pool, err := open()
-	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+	const readers = 9
+	d := &Database{Engine: SQLite, Name: file, ReadWidth: readers, WriteWidth: 1, migrations: open}
+	for pool, width := range map[**sql.DB]int{&d.Reads: readers, &d.Writes: 1, &d.Probe: 1} { // SQLite has one writer
+		var err error
+		if *pool, err = open(); err != nil {
+			return nil, fmt.Errorf("DATABASE_URL: %w", err)
+		}
+		(*pool).SetMaxOpenConns(width)
+		(*pool).SetMaxIdleConns(width)
 	}
-	const width = 10
-	pool.SetMaxOpenConns(width)
-	pool.SetMaxIdleConns(width)
-	probe, err := open()
-	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %w", err)
-	}
-	probe.SetMaxOpenConns(1)
-	return &Database{Engine: SQLite, Name: file, Pool: pool, Width: width, Probe: probe, migrations: open}, nil
+	return d, nil
 }
 
 // usable looks whether file can be a database, or become one. It makes nothing that stays.

@@ -113,11 +113,16 @@ func (p *Proxy) Lose(lose func(statement string) Loss) {
 	p.lose = lose
 }
 
-// Once loses the first statement that begins with prefix.
+// Has reports whether what was sent is the statement that begins with prefix, or several at once of which one does.
+func Has(sent, prefix string) bool {
+	return strings.HasPrefix(sent, prefix) || strings.Contains(sent, "; "+prefix)
+}
+
+// Once loses what is the first to have a statement that begins with prefix.
 func Once(prefix string, loss Loss) func(string) Loss {
 	var once sync.Once
 	return func(statement string) (what Loss) {
-		if strings.HasPrefix(statement, prefix) {
+		if Has(statement, prefix) {
 			once.Do(func() { what = loss })
 		}
 		return what
