@@ -61,12 +61,12 @@ var copiedTables = []string{"users", "books", "loans"}
 
 // copyTables reads from one snapshot, which locks nothing, in pages that no statement's time-out cuts short.
 func (s *Store) copyTables(ctx context.Context, into *Store) error {
-	from, err := s.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	from, err := s.database.Reads.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
 		return err
 	}
 	defer from.Rollback()
-	to, err := into.db.BeginTx(ctx, nil)
+	to, err := into.database.Writes.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
