@@ -19,8 +19,8 @@ test: ## Run all the tests this machine can, with the race detector and in rando
 	go test -race -shuffle=on ./...
 
 CHAOS_FOR   ?= 3m
-chaos: ## Break everything in turn, under load, for CHAOS_FOR (3m), and check what is left (needs MySQL or MariaDB, haproxy; root to drop packets)
-	CHAOS_FOR=$(CHAOS_FOR) REQUIRE_MYSQL=1 REQUIRE_HAPROXY=1 go test -count=1 -timeout 60m -v ./chaos
+chaos: ## Break everything in turn, under load, on one server, a MySQL group and Galera, for CHAOS_FOR (3m) each, and check what is left (needs MySQL with Group Replication, MariaDB with galera-4, haproxy; root to drop packets)
+	CHAOS_FOR=$(CHAOS_FOR) REQUIRE_MYSQL=1 REQUIRE_HAPROXY=1 REQUIRE_GALERA=1 go test -count=1 -timeout 60m -v ./chaos
 
 BROKEN_OFF_TIMES ?= 200
 broken-migrations: ## Kill and stop migrations at random moments, BROKEN_OFF_TIMES (200) on each engine, and check what is left (needs MySQL or MariaDB)

@@ -40,21 +40,27 @@ func TestChaos(t *testing.T) {
 	if testing.Short() {
 		t.Skip("half a minute of failures")
 	}
-	howLong := 25 * time.Second
+	howLong := chaosFor(t)
+	c := newChaos(t, howLong > time.Minute)
+	c.run(howLong, c.failures())
+}
+
+// chaosFor is CHAOS_FOR, or 0.
+func chaosFor(t *testing.T) (howLong time.Duration) {
 	if text := os.Getenv("CHAOS_FOR"); text != "" {
 		var err error
 		if howLong, err = time.ParseDuration(text); err != nil {
 			t.Fatalf("CHAOS_FOR: %v", err)
 		}
 	}
-	c := newChaos(t, howLong > time.Minute)
-	c.run(howLong, c.failures())
+	return howLong
 }
 
 type chaos struct {
 	t         *testing.T
 	long      bool
-	server    *dbtest.Server // nil where there is a group of them
+	server    *dbtest.Server // or a group of them
+	group     *dbtest.Group
 	database  *dbtest.Database
 	admin     *sql.DB
 	instances []*instance
@@ -76,21 +82,33 @@ func newChaos(t *testing.T, long bool) *chaos {
 	c.admin.SetMaxOpenConns(1)
 	c.exec(`CREATE TABLE ` + c.database.Config.Name + `.canary (n INT)`)
 	settings := settingsOf(c.database)
-	c.open(false, settings, settings)
+	c.open(&library{}, settings, settings)
 	return c
 }
 
-// open starts an instance for each list of settings, then the balancer before them, the desks and a librarian who imports files.
-func (c *chaos) open(stale bool, settings ...[]string) {
+// open starts an instance for each list of settings and then, before them, all the rest.
+func (c *chaos) open(l *library, settings ...[]string) {
 	for n, list := range settings {
-		env := append([]string{"DRAIN_DELAY=2s", "METRICS_ADDR=" + freeAddress(c.t)}, list...)
-		c.instances = append(c.instances, newInstance(c.t, [...]string{"one", "two", "three"}[n], nil, env...))
+		c.instances = append(c.instances, c.instance([...]string{"one", "two", "three"}[n], list).start())
 	}
 	for _, i := range c.instances {
-		i.start().await("/readyz", 200)
+		i.await("/readyz", 200)
 	}
-	c.library = openLibrary(c.t, balance(c.t, c.instances), stale)
-	c.reach.Store(&settings[0])
+	c.work(l, settings[0])
+}
+
+// instance is one that the checks can look into, not started yet.
+func (c *chaos) instance(name string, settings []string) *instance {
+	c.t.Helper()
+	return newInstance(c.t, name, nil, append([]string{"DRAIN_DELAY=2s", "METRICS_ADDR=" + freeAddress(c.t)}, settings...)...)
+}
+
+// work starts the balancer, the desks and a librarian who imports files by the given settings.
+func (c *chaos) work(l *library, settings []string) {
+	c.t.Helper()
+	c.library = l
+	l.open(c.t, balance(c.t, c.instances))
+	c.reach.Store(&settings)
 	folder := c.t.TempDir()
 	c.library.working.Go(func() { c.library.importing(folder, func() []string { return *c.reach.Load() }) })
 	for _, i := range c.instances {
@@ -106,10 +124,10 @@ func (c *chaos) open(stale bool, settings ...[]string) {
 	})
 }
 
-// run makes one failure after the other, for howLong, and checks what is left.
+// run makes one failure after the other, each at least once, for howLong, and checks what is left.
 func (c *chaos) run(howLong time.Duration, failures []failure) {
 	c.t.Helper()
-	for n, began := 0, time.Now(); time.Since(began) < howLong; n++ {
+	for n, began := 0, time.Now(); n < len(failures) || time.Since(began) < howLong; n++ {
 		c.suffer(failures[n%len(failures)])
 	}
 	c.library.close()
@@ -161,7 +179,7 @@ type suffered struct {
 	began, ended time.Time
 	first, all   time.Duration // from the end to the first write, and to one of every desk
 	gap          time.Duration // the longest time without a write
-	refused      int           // 503 of an instance, and of the balancer
+	refused      int           // 503 of an instance, or a key still in use, and 503 of the balancer
 	balancer     int
 	broke        int
 	longest      time.Duration
@@ -456,7 +474,7 @@ func (s *suffered) account(l *library) {
 			s.gap = max(s.gap, later.Sub(a.to))
 			later = a.to
 		case a.done:
-		case a.status == 503 && a.instance != "":
+		case a.instance != "" && (a.status == 503 || a.code == keyInUse):
 			s.refused++
 		case a.status == 503:
 			s.balancer++
@@ -481,6 +499,9 @@ func (c *chaos) check() {
 		until(c.t, i.name+" has given back all connections", func() bool { return c.metric(i, "library_database_operations") == "0" })
 	}
 	c.stopWatching()
+	if c.group != nil {
+		c.group.Same(c.t, c.database)
+	}
 	j := &c.library.journal
 	pool := c.database.SQL(c.t)
 	client := newClient(c.library.balancer)

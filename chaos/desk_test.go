@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -91,19 +92,24 @@ type library struct {
 	working  sync.WaitGroup
 	journal  journal
 	serial   atomic.Int64
-	// stale: an instance may answer from a database node that has not yet what another one took.
-	stale bool
+	// staleReads: a read may be answered by a database node that does not know yet that others have gone on without it. stale: so
+	// may a refusal, where several nodes take writes.
+	staleReads, stale bool
+	// plain: edits come without Idempotency-Key and If-Match, which the release before this one does not heed.
+	plain bool
+	// pause is how long a desk waits for its next member at the most; 0 stands for 30 ms.
+	pause time.Duration
 }
 
-func openLibrary(t testing.TB, balancer string, stale bool) *library {
-	l := &library{t: t, balancer: balancer, began: time.Now(), stale: stale}
+// open lets the desks begin.
+func (l *library) open(t testing.TB, balancer string) {
+	l.t, l.balancer, l.began, l.pause = t, balancer, time.Now(), cmp.Or(l.pause, 30*time.Millisecond)
 	l.journal = journal{history: map[*room][]porcupine.Operation{}, edits: map[*record][]porcupine.Operation{}, created: map[string]string{}, unsure: map[string]bool{}, answers: map[string]replay{}}
 	l.newRooms()
 	for n := range desks {
 		l.working.Go(func() { l.work(n) })
 	}
 	t.Cleanup(l.close)
-	return l
 }
 
 // close lets the desks finish what they are at.
@@ -157,9 +163,12 @@ func (l *library) work(n int) {
 			s.verb = "return"
 			l.change(c, n, s)
 		}
-		time.Sleep(rand.N(30 * time.Millisecond)) // the next member steps up
+		time.Sleep(rand.N(l.pause)) // the next member steps up
 	}
 }
+
+// keyInUse is the code of a request whose key's first request is still being carried out: not an answer yet.
+const keyInUse = "idempotency_key_in_use"
 
 // patience is how long a desk goes on with one request.
 const patience = 60 * time.Second
@@ -232,7 +241,7 @@ func (l *library) read(c *client, desk int, s step) {
 			}
 		}
 	}
-	if !l.stale {
+	if !l.staleReads {
 		l.record(desk, s, a.from, a.to, o)
 	}
 }
@@ -270,12 +279,12 @@ func (l *library) note(desk int, a answer, write bool, refusals ...int) (code st
 		json.Unmarshal(a.body, &p)
 		code = p.Code
 	}
-	done = a.status >= 200 && a.status < 300 || a.status == 409 && code != "key_in_use" || slices.Contains(refusals, a.status)
+	done = a.status >= 200 && a.status < 300 || a.status == 409 && code != keyInUse || slices.Contains(refusals, a.status)
 	l.journal.mu.Lock()
 	l.journal.attempts = append(l.journal.attempts, attempt{a, desk, write, done, code})
 	l.journal.mu.Unlock()
 	switch {
-	case done, a.err != nil, a.status == 502, a.status == 504, code == "key_in_use":
+	case done, a.err != nil, a.status == 502, a.status == 504, code == keyInUse:
 	case a.status == 503 && a.retry != "":
 	case a.status == 503:
 		l.wrong("503 without Retry-After: %v", a)

@@ -49,9 +49,6 @@ type shelf struct {
 // shelvesEach is how many there are in a room: so few that desks meet at a record all the time.
 const shelvesEach = 3
 
-// The API does not have these yet.
-const keyedEdits, conditionalEdits = false, false
-
 // newRecord is a record to be created, and the body that creates it.
 func (l *library) newRecord(kind string) (e *record, body string) {
 	n := l.serial.Add(1)
@@ -129,10 +126,10 @@ func (l *library) edit(c *client, desk int, r *room) {
 		l.look(c, desk, e)
 		return
 	}
-	if conditionalEdits && tag != "" && rand.N(2) == 0 {
+	if !l.plain && tag != "" && rand.N(2) == 0 {
 		q.match, do.match = tag, &seen
 	}
-	if keyedEdits && rand.N(5) > 1 {
+	if !l.plain && rand.N(5) > 1 {
 		q.key = fmt.Sprintf("key-%d", l.serial.Add(1))
 	}
 	from := time.Now()
@@ -172,7 +169,7 @@ func (l *library) look(c *client, desk int, e *record) (seen content, tag string
 	default:
 		return seen, "", false
 	}
-	if !l.stale {
+	if !l.staleReads {
 		l.recordEdit(desk, e, edit{verb: "read"}, a.from, a.to, edited{known: true, status: a.status, content: seen})
 	}
 	return seen, a.tag, true

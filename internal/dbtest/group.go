@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -24,8 +25,9 @@ import (
 type Group struct {
 	Members [3]*Server
 
-	kind  groupKind
-	ports [3]int // of the members among each other
+	kind     groupKind
+	ports    [3]int // of the members among each other
+	catchUps [3]int // where a member of Galera is brought what it missed
 }
 
 type groupKind struct {
@@ -72,6 +74,8 @@ func StartGroup(t testing.TB, multiPrimary bool) *Group {
 		}
 		return append(mode, "--log-bin=binlog", "--server-id="+strconv.Itoa(n+1), "--gtid-mode=ON", "--enforce-gtid-consistency=ON",
 			"--report-host=127.0.0.1", "--report-port="+strconv.Itoa(g.Members[n].Port), "--plugin-load-add=group_replication.so",
+			// A server that does not take part yet would take writes that the group never gets.
+			"--super-read-only=ON",
 			// A member that is gone is expelled after 5 s and not after up to 25 s.
 			"--loose-group-replication-member-expel-timeout=0",
 			"--loose-group-replication-group-name=3f0b6f0e-5f5e-4a0e-9a53-000000000001", "--loose-group-replication-start-on-boot=OFF",
@@ -147,7 +151,7 @@ func StartGalera(t testing.TB) *Group {
 		g.Members[n].path = scripts
 		return []string{"--log-bin=binlog", "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", "--wsrep-on=ON", "--wsrep-sst-method=missed", "--wsrep-provider=" + galeraLibrary, "--wsrep-cluster-address=gcomm://" + g.peers(),
 			"--wsrep-node-address=127.0.0.1", "--wsrep-provider-options=base_port=" + strconv.Itoa(g.ports[n]) +
-				";gmcast.listen_addr=tcp://" + address(g.ports[n]) + ";ist.recv_addr=" + address(g.Members[n].Port+1)}
+				";gmcast.listen_addr=tcp://" + address(g.ports[n]) + ";ist.recv_addr=" + address(g.catchUps[n])}
 	}, func(s *Server) {
 		// The group begins with one, so that the others' copies are of this group and need no transfer of its whole state.
 		if err := s.run("--wsrep-new-cluster"); err != nil {
@@ -194,12 +198,15 @@ func (g *Group) make(t testing.TB, binary string, options func(n int) []string, 
 		}
 		g.Members[n] = &s
 		t.Cleanup(s.remove)
-		if g.ports[n], err = freePort(); err != nil {
-			t.Fatal(err)
+		for _, port := range []*int{&g.ports[n], &g.catchUps[n]} {
+			if *port, err = freePort(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	for n, s := range g.Members {
-		s.options = append(slices.Clone(durable), options(n)...)
+		// What a member acknowledged is with the system when the member is killed, and no disk is waited for.
+		s.options = append(append(slices.Clone(durable), "--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"), options(n)...)
 	}
 	first(g.Members[0])
 	for _, s := range g.Members[1:] {
@@ -302,30 +309,56 @@ func (g *Group) Join(t testing.TB, n int) {
 		if err := s.run(again...); err != nil {
 			t.Fatal(err)
 		}
-		if g.kind.join != nil {
-			run(t, s.Admin(t), g.kind.join...)
-		}
 	default:
-		if state, _ := g.State(n); g.kind.join != nil && (state == "OFFLINE" || state == "ERROR") {
-			run(t, s.Admin(t), g.kind.join...)
+	}
+	if g.kind.join != nil {
+		// It is refused while the others have not given up the one that it was before.
+		admin := s.Admin(t)
+		var err error
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+			if state, _ := g.State(n); state != "OFFLINE" && state != "ERROR" {
+				break
+			}
+			for _, q := range g.kind.join {
+				_, err = admin.Exec(q)
+			}
+		}
+		if err != nil {
+			t.Logf("member %d joins: %v", n, err)
 		}
 	}
 	g.Await(t)
 }
 
-var galeraPosition = regexp.MustCompile(`Recovered position:\s*(\S+)`)
+var galeraPosition = regexp.MustCompile(`Recovered position:\s*(\S+)\s`)
 
 // recovered is the option with the last transaction that a killed member of Galera has, from where the others go on to tell it.
 func recovered(t testing.TB, s *Server) string {
 	t.Helper()
-	args := append([]string{"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--wsrep-recover", "--socket=" + filepath.Join(s.dir, "s")}, asRoot()...)
-	text, err := exec.Command(s.binary, append(args, s.options...)...).CombinedOutput()
+	args := append([]string{"--no-defaults", "--datadir=" + filepath.Join(s.dir, "data"), "--wsrep-recover", "--socket=" + filepath.Join(s.dir, "s"),
+		"--bind-address=127.0.0.1", "--port=" + strconv.Itoa(s.Port)}, asRoot()...)
+	log, err := os.Create(filepath.Join(s.dir, "recovery"))
 	if err != nil {
-		t.Fatalf("recover the position: %v: %s", err, lastLines(text))
+		t.Fatal(err)
 	}
-	position := galeraPosition.FindSubmatch(text)
-	if position == nil {
-		t.Fatalf("no recovered position: %s", lastLines(text))
+	defer log.Close()
+	cmd := exec.Command(s.binary, append(args, s.options...)...)
+	cmd.Stdout, cmd.Stderr = log, log
+	ended, err := Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It need not end by itself once it has said the position: now and then it hangs at its end.
+	defer func() { cmd.Process.Kill(); <-ended }()
+	var position [][]byte
+	for deadline := time.Now().Add(time.Minute); position == nil; time.Sleep(50 * time.Millisecond) {
+		text, err := os.ReadFile(log.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if position = galeraPosition.FindSubmatch(text); position == nil && time.Now().After(deadline) {
+			t.Fatalf("no recovered position: %s", lastLines(text))
+		}
 	}
 	return "--wsrep-start-position=" + string(position[1])
 }
@@ -343,6 +376,56 @@ func (g *Group) URL(d *Database, first int) string {
 		hosts = append(hosts, address(g.Members[(first+n)%len(g.Members)].Port))
 	}
 	return "mysql://" + url.UserPassword(d.Config.User, d.Config.Password).String() + "@" + strings.Join(hosts, ",") + "/" + d.Config.Name
+}
+
+// Same waits until all members hold the same rows in the database d, for a minute at the most. Nobody may write meanwhile.
+func (g *Group) Same(t testing.TB, d *Database) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		var sums [3]string
+		for n := range g.Members {
+			sums[n] = sumOf(t, g.Members[n].Admin(t), d.Config.Name)
+		}
+		if sums[0] == sums[1] && sums[1] == sums[2] {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the members hold different rows; their tables and check sums are\n%s", strings.Join(sums[:], "\n"))
+		}
+	}
+}
+
+// sumOf has a check sum for each table of a database: not CHECKSUM TABLE, which counts columns that are computed when they are read.
+func sumOf(t testing.TB, pool *sql.DB, name string) string {
+	t.Helper()
+	defer pool.Close()
+	rows, err := pool.Query(`SELECT table_name, column_name FROM information_schema.columns
+		WHERE table_schema = ? AND COALESCE(generation_expression, '') = '' ORDER BY table_name, ordinal_position`, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	columns := map[string][]string{}
+	for rows.Next() {
+		var table, column string
+		if err := rows.Scan(&table, &column); err != nil {
+			t.Fatal(err)
+		}
+		columns[table] = append(columns[table], "COALESCE(HEX(`"+column+"`), '-')")
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	var sums []string
+	for _, table := range slices.Sorted(maps.Keys(columns)) {
+		var count, sum int64
+		query := fmt.Sprintf("SELECT COUNT(*), COALESCE(SUM(CRC32(CONCAT_WS('|', %s))), 0) FROM %s.%s", strings.Join(columns[table], ", "), name, table)
+		if err := pool.QueryRow(query).Scan(&count, &sum); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		sums = append(sums, fmt.Sprintf("%s: %d rows, %x", table, count, sum))
+	}
+	return strings.Join(sums, "; ")
 }
 
 func run(t testing.TB, pool *sql.DB, statements ...string) {
