@@ -3,6 +3,7 @@ package db_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -304,4 +305,43 @@ func TestMigrationLock(t *testing.T) {
 		t.Errorf("with the lock free again: %v, made %v of %v", err, tables(), all)
 	}
 	take() // it was given back
+}
+
+// TestStart: the database is ready when Start returns; where it is the original's giveUp hears why; Close ends what Start began.
+func TestStart(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		begin := func() (*db.Store, chan error) {
+			s, err := db.Open(d.Config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			gaveUp := make(chan error, 1)
+			s.Start(ctx, true, func(err error) { gaveUp <- err })
+			return s, gaveUp
+		}
+		if _, err := d.SQL(t).Exec(`CREATE TABLE users (id INT, name VARCHAR(10))`); err != nil {
+			t.Fatal(err)
+		}
+		s, gaveUp := begin()
+		if err := <-gaveUp; !errors.Is(err, db.ErrOriginal) {
+			t.Errorf("gave up with %v, want ErrOriginal", err)
+		}
+		s.Close()
+		if _, err := d.SQL(t).Exec(`DROP TABLE users`); err != nil {
+			t.Fatal(err)
+		}
+		s, gaveUp = begin()
+		long, cancel := context.WithTimeout(ctx, 20*time.Second)
+		defer cancel()
+		if err := s.Prepare(long, false); err != nil {
+			t.Error(err)
+		}
+		newBook(t, s, 1)
+		s.Close() // returns, and nothing goes on
+		select {
+		case err := <-gaveUp:
+			t.Errorf("gave up with %v", err)
+		default:
+		}
+	})
 }
