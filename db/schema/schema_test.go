@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -207,6 +208,62 @@ func TestMigrate_context_ended(t *testing.T) {
 			t.Errorf("a stopped run: got %v, made %v", err, tables(t, d))
 		}
 	})
+}
+
+// TestMigrate_stopped_within_a_statement: the statement is finished, and nothing is begun after it.
+func TestMigrate_stopped_within_a_statement(t *testing.T) {
+	d := dbtest.MySQL(t)
+	d.Open(t)
+	whole := tables(t, d)
+	execute(t, d, `DROP INDEX users_email_folded ON users`, `DELETE FROM goose_db_version WHERE version_id = 6`)
+	// A transaction that has read the table keeps it from being changed.
+	reading, err := d.SQL(t).Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reading.Rollback()
+	var n int
+	if err := reading.QueryRow(`SELECT COUNT(*) FROM users`).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	database := open(t, d)
+	migrated := make(chan error, 1)
+	go func() {
+		_, err := schema.Migrate(running, database, dbtest.Quiet)
+		migrated <- err
+	}()
+	pool := d.SQL(t)
+	for waits := 0; waits == 0; {
+		if err := pool.QueryRow(`SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND info LIKE 'CREATE UNIQUE INDEX%'`).Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-migrated:
+			t.Fatalf("did not wait for the table: %v", err)
+		default:
+		}
+	}
+	stop()
+	select {
+	case err := <-migrated:
+		t.Fatalf("left its statement alone: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if err := reading.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-migrated; !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: got %v", err)
+	}
+	if diff := cmp.Diff(whole, tables(t, d)); diff != "" {
+		t.Errorf("the statement was not finished (-want +got):\n%s", diff)
+	}
+	dbtest.Broken(t, pool, "nothing is begun after it", `SELECT version_id FROM goose_db_version WHERE version_id = 6`)
+	if applied, err := schema.Migrate(ctx, database, dbtest.Quiet); err != nil || len(applied) != 1 {
+		t.Errorf("the next run: applied %v, %v, want the one that was stopped", applied, err)
+	}
 }
 
 // TestMigrate_other_program: tables of others are neither taken for ours nor touched.
