@@ -111,7 +111,7 @@ func TestServers(t *testing.T) {
 		readOnly(t, a, "ON")
 		defer readOnly(t, a, "OFF")
 		hung, accepted := silent(t)
-		s := openOn(t, onA, func(c *db.Config) { c.MaxOpenConns, c.MaxIdleConns, c.ConnMaxLifetime = 1, 1, time.Nanosecond }, away(t), addressOf(onA), hung, addressOf(onB))
+		s := openOn(t, onA, func(c *db.Config) { c.MaxOpenConns, c.MaxIdleConns, c.ConnMaxLifetime = 1, 1, time.Nanosecond }, away(t), hung, addressOf(onA), addressOf(onB))
 		before := books(t, onB)
 		for range 5 { // each by a connection of its own
 			newBook(t, s)
@@ -119,6 +119,10 @@ func TestServers(t *testing.T) {
 		if got := books(t, onB) - before; got != 5 {
 			t.Errorf("%d books of 5 on the server that can be written to", got)
 		}
+		readOnly(t, b, "ON")
+		defer readOnly(t, b, "OFF")
+		readOnly(t, a, "OFF")
+		newBook(t, s)
 		if n := accepted.Load(); n != 1 {
 			t.Errorf("the silent host was asked %d times; it is to be passed over after the first", n)
 		}
