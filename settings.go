@@ -32,7 +32,7 @@ type settings struct {
 	Host string `envconfig:"HOST" default:"0.0.0.0" desc:"address to listen on"`
 
 	DatabaseURL string `envconfig:"DATABASE_URL" unset:"sqlite://library.db" desc:"mysql://user:password@host:3306/name, sqlite:///absolute/path or sqlite://relative/path"`
-	DBHost      string `envconfig:"DB_HOST" desc:"MySQL in pieces, instead of DATABASE_URL: its host"`
+	DBHost      string `envconfig:"DB_HOST" desc:"MySQL in pieces, instead of DATABASE_URL: its host, or several with commas"`
 	DBPort      string `envconfig:"DB_PORT" unset:"3306" desc:"its port"`
 	DBUser      string `envconfig:"DB_USER" desc:"its user"`
 	DBPassword  secret `envconfig:"DB_PASSWORD" desc:"the user's password"`
