@@ -65,7 +65,6 @@ func openMySQL(c Config, t *mysqlTarget) (*Database, error) {
 	migration := cfg.Clone()
 	migration.DialFunc = dialer.DialContext
 	migration.ReadTimeout = 0  // a migration of a large table takes what it takes
-	migration.ParseTime = true // goose scans its own times so
 
 	ours := session{all: c.SetSession, lockWait: lockWait, writable: servers.several()}
 	migrations := session{all: c.SetSession, writable: servers.several()}

@@ -1,4 +1,3 @@
--- +goose Up
 CREATE TABLE import_turns (
   kind    TEXT NOT NULL PRIMARY KEY,
   batches INTEGER NOT NULL
