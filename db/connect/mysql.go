@@ -64,7 +64,7 @@ func openMySQL(c Config, t *mysqlTarget) (*Database, error) {
 
 	migration := cfg.Clone()
 	migration.DialFunc = dialer.DialContext
-	migration.ReadTimeout = 0  // a migration of a large table takes what it takes
+	migration.ReadTimeout = 0 // a migration of a large table takes what it takes
 
 	ours := session{all: c.SetSession, lockWait: lockWait, writable: servers.several()}
 	migrations := session{all: c.SetSession, writable: servers.several()}
