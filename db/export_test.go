@@ -1,6 +1,12 @@
 package db
 
-import "math"
+import (
+	"context"
+	"math"
+	"time"
+
+	"library-management/library"
+)
 
 // ClassOf names the class of an error, and says whether it leaves open what came of a COMMIT.
 func ClassOf(err error) (class string, unknown bool) {
@@ -12,3 +18,20 @@ func (s *Store) NoSweeps() { s.sweepEvery = math.MaxInt }
 
 // InUse is how many connections are at work.
 func (s *Store) InUse() int { return s.database.Reads.Stats().InUse + s.database.Writes.Stats().InUse }
+
+// RandomID is the id of an operation without a key that begins at t.
+func (s *Store) RandomID(t time.Time) string { return s.randomFrom(t) + "0123456789abcdef" }
+
+// SweepOperations is what a write does now and then.
+func (s *Store) SweepOperations(ctx context.Context) error { return s.sweepOperations(ctx) }
+
+// RefuseTooLate is a write that changes the book before it refuses with refusal, which no write should.
+func (s *Store) RefuseTooLate(ctx context.Context, book int64, refusal *library.Error) error {
+	_, err := write(ctx, s, func(t *tx) (nothing struct{}, err error) {
+		if _, err := t.exec(ctx, `UPDATE books SET title = 'changed' WHERE id = ?`, book); err != nil {
+			return nothing, err
+		}
+		return nothing, refusal
+	})
+	return err
+}

@@ -216,8 +216,9 @@ func (s *Store) sweepOperations(ctx context.Context) error {
 		where string
 		args  []any
 	}{
-		{`id >= ? AND id < ? ORDER BY id`, []any{randomPrefix, old}},
-		{`created_at < ? AND (id < ? OR id >= ?) ORDER BY created_at`, []any{s.keysFrom(), randomPrefix, randomEnd}},
+		// The prefix alone is left out: MySQL pads with spaces, so a caller's key "op" equals it.
+		{`id > ? AND id < ? ORDER BY id`, []any{randomPrefix, old}},
+		{`created_at < ? AND (id <= ? OR id >= ?) ORDER BY created_at`, []any{s.keysFrom(), randomPrefix, randomEnd}},
 	} {
 		err := s.inTx(ctx, func(t *tx) error {
 			ids, err := collect(ctx, t, func(scan func(...any) error) (any, error) {

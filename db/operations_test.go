@@ -180,3 +180,69 @@ func TestIdempotencyKey_swept(t *testing.T) {
 		}
 	})
 }
+
+// TestOperations_swept: the row of a random id goes after ten minutes, by this machine's clock, and that of a key after a day, by
+// the library's. What may still be asked for stays.
+func TestOperations_swept(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		s.NoSweeps()
+		pool := d.SQL(t)
+		now := time.Now()
+		ago := func(age time.Duration) string { return now.Add(-age).UTC().Format(time.DateTime) }
+		want := map[string]bool{}
+		for _, row := range []struct {
+			id, created string
+			stays       bool
+		}{
+			{s.RandomID(now.Add(-11 * time.Minute)), ago(0), false},
+			{s.RandomID(now.Add(-9 * time.Minute)), ago(0), true},
+			{s.RandomID(now.Add(-time.Minute)), ago(48 * time.Hour), true}, // where the two clocks differ
+			{"old", ago(library.KeyLife + time.Minute), false},
+			{"new", ago(library.KeyLife - time.Minute), true},
+			// Beside the random ids, which begin with "op ": MySQL compares "op" as equal to it.
+			{"op", ago(time.Hour), true},
+			{"op!", ago(time.Hour), true},
+			{"opaque", ago(library.KeyLife + time.Minute), false},
+		} {
+			if _, err := pool.Exec(`INSERT INTO idempotency_keys (id, fingerprint, answer, created_at) VALUES (?, '1', '{}', ?)`, row.id, row.created); err != nil {
+				t.Fatal(err)
+			}
+			want[row.id] = row.stays
+		}
+		if err := s.SweepOperations(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for id, stays := range want {
+			var n int
+			if err := pool.QueryRow(`SELECT COUNT(*) FROM idempotency_keys WHERE id = ?`, id).Scan(&n); err != nil || (n == 1) != stays {
+				t.Errorf("%q: %d rows, %v; stays should be %v", id, n, err, stays)
+			}
+		}
+		// A key that old is no random id's, whatever its letters.
+		if _, err := pool.Exec(`UPDATE idempotency_keys SET created_at = ? WHERE id = 'op'`, ago(library.KeyLife+time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SweepOperations(ctx); err != nil {
+			t.Fatal(err)
+		}
+		var n int
+		if err := pool.QueryRow(`SELECT COUNT(*) FROM idempotency_keys WHERE id = 'op'`).Scan(&n); err != nil || n != 0 {
+			t.Errorf("the key \"op\" is still there after its day: %d rows, %v", n, err)
+		}
+	})
+}
+
+// A refusal that comes after a change is no answer to keep: the COMMIT that keeps it would carry out the change.
+func TestRefusalAfterAChange(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		b := newBook(t, s, 1)
+		for range 2 {
+			refused(t, s.RefuseTooLate(key("k", "1"), b.ID, library.ErrNotAvailable), library.ErrNotAvailable.Code)
+		}
+		if now, err := s.FindBook(ctx, b.ID); err != nil || now.Title != b.Title {
+			t.Errorf("the title is %q, %v; want %q", now.Title, err, b.Title)
+		}
+	})
+}
