@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"fmt"
 
 	"library-management/library"
 )
@@ -73,6 +74,9 @@ func (s *Store) Return(ctx context.Context, bookID, userID int64) (library.Book,
 			return l.book, err
 		case l.loan == 0:
 			return l.book, library.ErrNotBorrowed
+		case l.openLoans == 0 || l.book.CopiesAvailable >= l.book.Copies:
+			// Not left to the conditions below: in a batch, COMMIT follows also what has found no row.
+			return l.book, fmt.Errorf("loan %d is open, but a counter of user %d or book %d says otherwise", l.loan, userID, bookID)
 		}
 		fine := s.policy.Fine(l.due, t.today)
 		t.change(`UPDATE users SET open_loans = open_loans - 1, total_fines = total_fines + ? WHERE id = ? AND deleted_at IS NULL AND open_loans > 0`, fine, userID)

@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -120,6 +121,36 @@ func TestReturnRefused(t *testing.T) {
 			})
 		}
 		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+	})
+}
+
+// A counter that somebody has spoilt by hand stops a return as a whole: no half of it is carried out.
+func TestReturn_counter_spoilt(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s, pool := d.Open(t), d.SQL(t)
+		for _, spoil := range []struct{ by, undo string }{
+			{`UPDATE users SET open_loans = 0 WHERE id = ?2`, `UPDATE users SET open_loans = 1 WHERE id = ?2`},
+			{`UPDATE books SET on_loan = 0 WHERE id = ?1`, `UPDATE books SET on_loan = 1 WHERE id = ?1`},
+		} {
+			b, u := newBook(t, s, 1), newUser(t, s)
+			_, err := s.Borrow(ctx, b.ID, u.ID)
+			refused(t, err, "")
+			run := func(query string) {
+				query = strings.NewReplacer("?1", fmt.Sprint(b.ID), "?2", fmt.Sprint(u.ID)).Replace(query)
+				if _, err := pool.Exec(query); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run(spoil.by)
+			if _, err := s.Return(ctx, b.ID, u.ID); err == nil || library.CodeOf(err) != "" {
+				t.Errorf("%s: got %v, want a fault of the program's", spoil.by, err)
+			}
+			run(spoil.undo)
+			dbtest.CheckRules(t, pool, library.DefaultPolicy)
+			_, err = s.Return(ctx, b.ID, u.ID)
+			refused(t, err, "")
+		}
+		dbtest.CheckRules(t, pool, library.DefaultPolicy)
 	})
 }
 
