@@ -278,8 +278,89 @@ func TestOutcomeStaysUnknown(t *testing.T) {
 		_, err := s.Borrow(ctx, other.ID, mine.ID)
 		refused(t, err, library.ErrUnavailable.Code)
 	}
+	// And where a later attempt has found that the one whose COMMIT was lost had not been carried out.
+	third, mine := newBook(t, d.Open(t), 1), newUser(t, d.Open(t))
+	lost = false
+	proxy.Lose(func(statement string) dbtest.Loss {
+		if dbtest.Has(statement, "COMMIT") {
+			lost = true
+			return dbtest.LoseStatement
+		}
+		if lost && dbtest.Has(statement, "SELECT open_loans") {
+			return dbtest.LoseStatement
+		}
+		return dbtest.Pass
+	})
+	_, err = s.Borrow(ctx, third.ID, mine.ID)
+	refused(t, err, library.ErrUnavailable.Code)
+	if !lost {
+		t.Error("no COMMIT was lost")
+	}
 	idle(t, s)
 	dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+}
+
+// The first COMMIT does not arrive, and the answer to the second is lost: the caller is given what the second one stored.
+func TestAnswerIsOfTheAttemptThatWasCommitted(t *testing.T) {
+	d := dbtest.MySQL(t)
+	behind, proxy := d.Through(t)
+	s := behind.Open(t)
+	s.NoSweeps()
+	commits := 0
+	proxy.Lose(func(statement string) dbtest.Loss {
+		if dbtest.Has(statement, "COMMIT") {
+			if commits++; commits <= 2 {
+				return []dbtest.Loss{dbtest.LoseStatement, dbtest.LoseAnswer}[commits-1]
+			}
+		}
+		return dbtest.Pass
+	})
+	b, err := s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Copies: 1})
+	refused(t, err, "")
+	proxy.Lose(nil)
+	list, _, err := s.FindBooks(ctx, library.Page{Limit: 10})
+	if err != nil || len(list) != 1 || list[0].ID != b.ID || commits < 2 {
+		t.Errorf("%d COMMITs; the book is stored as %+v, %v, and was answered as %d", commits, list, err, b.ID)
+	}
+}
+
+// A caller who is gone before COMMIT is sent leaves nothing behind, and no doubt.
+func TestContextEndsBeforeCommit(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		b := newBook(t, s, 1)
+		gone, cancel := context.WithCancel(key("k", "1"))
+		// The refusal is kept under the key, and nothing but COMMIT sends it.
+		_, err := s.UpdateBook(gone, b.ID, func(*library.Book) error { cancel(); return library.ErrCopiesOnLoan })
+		refused(t, err, library.ErrUnavailable.Code)
+		_, err = s.UpdateBook(key("k", "1"), b.ID, func(b *library.Book) error { b.Title = "new"; return nil })
+		refused(t, err, "")
+		idle(t, s)
+	})
+}
+
+// A connection that breaks in the middle of a list does not make the list shorter.
+func TestListBreaksOff(t *testing.T) {
+	d := dbtest.MySQL(t)
+	behind, proxy := d.Through(t)
+	s := behind.Open(t)
+	for range 3 {
+		newBook(t, s, 1)
+		newUser(t, s)
+	}
+	proxy.Lose(dbtest.Once("SELECT", dbtest.LoseRest))
+	if list, _, err := s.FindBooks(ctx, library.Page{Limit: 10}); err != nil || len(list) != 3 {
+		t.Errorf("%d books, %v; want 3", len(list), err)
+	}
+	proxy.Lose(dbtest.Once("SELECT", dbtest.LoseRest))
+	if list, _, err := s.FindUsers(ctx, library.Page{Limit: 10}); err != nil || len(list) != 3 {
+		t.Errorf("%d users, %v; want 3", len(list), err)
+	}
+	// With the head of the answer alone, no row is no "not found".
+	proxy.Lose(dbtest.Once("SELECT", dbtest.LoseRows))
+	if b, err := s.FindBook(ctx, 1); err != nil || b.ID != 1 {
+		t.Errorf("got %+v, %v", b, err)
+	}
 }
 
 // A broken connection in the middle of a transaction is not the caller's business: it was certainly not carried out.

@@ -2,10 +2,12 @@ package db_test
 
 import (
 	"context"
+	"database/sql"
 	"sync"
 	"testing"
 	"time"
 
+	"library-management/db/connect"
 	"library-management/internal/dbtest"
 	"library-management/library"
 )
@@ -27,6 +29,26 @@ func TestSQLiteIsDurable(t *testing.T) {
 	refused(t, err, "")
 	if err := s.Ready(soon); err != nil {
 		t.Error(err)
+	}
+	// These two are a connection's own, so each pool is asked, the one of migrations too.
+	database, err := connect.Open(d.Config.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer database.Close()
+	migrations, err := database.Migrations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer migrations.Close()
+	for name, pool := range map[string]*sql.DB{"reads": database.Reads, "writes": database.Writes, "probe": database.Probe, "migrations": migrations} {
+		const full, on = 2, 1
+		for pragma, want := range map[string]int{"synchronous": full, "foreign_keys": on} {
+			var got int
+			if err := pool.QueryRow(`PRAGMA ` + pragma).Scan(&got); err != nil || got != want {
+				t.Errorf("%s: %s is %d, %v; want %d", name, pragma, got, err, want)
+			}
+		}
 	}
 }
 

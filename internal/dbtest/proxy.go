@@ -43,6 +43,10 @@ const (
 	Silence
 	// Trickle: the server carries it out, and its answer comes a byte at a time, five in a second.
 	Trickle
+	// LoseRows: the server carries it out, and the connection breaks in its answer, where the rows begin.
+	LoseRows
+	// LoseRest: as LoseRows, but behind the first row.
+	LoseRest
 )
 
 // Through is the database behind a new proxy.
@@ -212,10 +216,25 @@ func (p *Proxy) toServer(c *pipe) {
 }
 
 func (p *Proxy) toClient(c *pipe) {
+	left := -1 // packets until the answer breaks off; below zero where it does not, or its first one is still to come
 	for {
 		packet, err := readPacket(c.server)
 		if err != nil || !p.flows() || Loss(c.lost.Load()) == LoseAnswer {
 			return
+		}
+		if loss := Loss(c.lost.Load()); loss == LoseRows || loss == LoseRest {
+			const endOfColumns = 0xfe // in a short packet, which a server leaves out that may
+			switch {
+			case left < 0:
+				left = int(packet[4]) // a packet for each column
+				if loss == LoseRest {
+					left++
+				}
+			case left == 0:
+				return
+			case packet[4] != endOfColumns || len(packet) > 4+5:
+				left--
+			}
 		}
 		if Loss(c.lost.Load()) == Silence {
 			continue
