@@ -85,17 +85,20 @@ func (s *Store) giveWay(ctx context.Context) {
 	}
 }
 
-// piece is how many rows of a batch are taken before it is asked whether somebody waits for its transaction to end. On MySQL
-// nobody does but who wants the same rows, and round trips count.
-const piece = 50
+// How many rows of a batch are taken at once. On MySQL that is a transaction: a desk waits for no more than its rows. On SQLite,
+// where whoever writes waits for all of it, a transaction goes on with more rows until somebody waits.
+const (
+	rowsOnMySQL  = 250
+	rowsOnSQLite = 100
+)
 
 // inPieces carries out a batch of rows, each transaction as many of them as it can before somebody waits to write to the same
 // SQLite file. What do does of a piece is committed or not together with all pieces of its transaction. Where an error comes
 // in between, the results are those of the rows that went in before it.
 func inPieces[T any](ctx context.Context, s *Store, kind string, rows []T, do func(t *tx, rows []T) ([]library.Imported, error)) (results []library.Imported, err error) {
-	size := len(rows)
+	goOn, size := func() bool { return false }, rowsOnMySQL
 	if s.database.Engine == connect.SQLite {
-		size = piece
+		goOn, size = func() bool { return s.writers.waiting.Load() == 0 && !s.queue.busy() }, rowsOnSQLite
 	}
 	for attempt := 1; len(results) < len(rows); attempt++ {
 		s.giveWay(ctx)
@@ -104,7 +107,7 @@ func inPieces[T any](ctx context.Context, s *Store, kind string, rows []T, do fu
 			if err := t.takeTurn(ctx, kind); err != nil {
 				return nil, err
 			}
-			for len(done) < len(left) && (len(done) == 0 || s.writers.waiting.Load() == 0 && !s.queue.busy()) {
+			for len(done) < len(left) && (len(done) == 0 || goOn()) {
 				some, err := do(t, left[len(done):min(len(done)+size, len(left))])
 				if err != nil {
 					return nil, err

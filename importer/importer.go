@@ -15,9 +15,9 @@ import (
 	"library-management/library"
 )
 
-// batchSize is how many rows are handed to the store at once: enough to make its round trips few, and few enough that a desk
-// which lends one of its books waits for less than a second.
-const batchSize = 250
+// batchSize is how many rows are handed to the store at once: enough to make its transactions few. The store makes several of
+// them where somebody would wait for too long.
+const batchSize = 1000
 
 // Import is one run of an import.
 type Import struct {

@@ -343,7 +343,7 @@ func TestBooks_one_key_twice(t *testing.T) {
 		{"two copies of one title with a barcode each", "barcode,title,author\n1,Dune,Herbert\n2,Dune,Herbert\n", "2 0 0 0\n"},
 		{"the first was wrong", "barcode,title,author\n1,,Herbert\n1,Dune,Herbert\n", "1 0 0 1\nf:2: title must not be empty\n"},
 		{"the first was refused by the store", "barcode,title,author\n1,refuse,Herbert\n1,Dune,Herbert\n1,Emma,Austen\n", "1 0 0 2\nf:2: refused\nf:4: barcode" + fmt.Sprintf(already, 3)},
-		{"in another batch", "barcode,title,author\n1,Dune,Herbert\n" + manyRows(2, 600) + "1,Emma,Austen\n", "600 0 0 1\nf:602: barcode" + fmt.Sprintf(already, 2)},
+		{"in another batch", "barcode,title,author\n1,Dune,Herbert\n" + manyRows(2, 2600) + "1,Emma,Austen\n", "2600 0 0 1\nf:2602: barcode" + fmt.Sprintf(already, 2)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var said strings.Builder
