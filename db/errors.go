@@ -190,6 +190,12 @@ func isLockTimeout(err error) bool {
 	return ok && e.Number == 1205
 }
 
+// isBusy reports whether another process writes to the SQLite file.
+func isBusy(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY
+}
+
 // retryReason names, for the metrics, why an operation is tried again.
 func retryReason(err error) string {
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {

@@ -97,11 +97,7 @@ func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committ
 	defer t.conn.Close()
 	t.open, t.changed, t.pending = false, false, []statement{{query: s.dialect.begin}}
 	if s.database.Engine == connect.SQLite { // whose one lock for writing is waited for here
-		begun := s.queue.wait()
-		_, err := t.send(ctx)
-		begun()
-		if err != nil {
-			t.rollback(ctx)
+		if err := t.beginOnSQLite(ctx); err != nil {
 			return false, err
 		}
 	}
@@ -119,6 +115,34 @@ func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committ
 		return true, err
 	}
 	return true, nil
+}
+
+// How long another process's write to the SQLite file is waited for, and how often it is looked whether it has ended. SQLite would
+// look every 100 ms after a while, and a desk beside an import wait for that.
+const (
+	sqliteWait = 3500 * time.Millisecond
+	sqliteLook = time.Millisecond
+)
+
+// beginOnSQLite begins the transaction as soon as no other process writes.
+func (t *tx) beginOnSQLite(ctx context.Context) error {
+	defer t.s.queue.wait()()
+	if _, err := t.conn.ExecContext(ctx, `PRAGMA busy_timeout = 0`); err != nil {
+		return err
+	}
+	begin := t.pending
+	for end := time.Now().Add(sqliteWait); ; {
+		t.pending = begin
+		_, err := t.send(ctx)
+		if err == nil {
+			return nil
+		}
+		t.open = false // it has not begun
+		if !isBusy(err) || time.Now().After(end) || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(sqliteLook)
+	}
 }
 
 // rollback ends a transaction that may be open: after a lock wait time-out or a statement that failed it is, and the next COMMIT
