@@ -35,3 +35,12 @@ func (s *Store) RefuseTooLate(ctx context.Context, book int64, refusal *library.
 	})
 	return err
 }
+
+// ChangeNoRow is a write of a row that it holds to be locked, and that is not there.
+func (s *Store) ChangeNoRow(ctx context.Context) error {
+	_, err := write(ctx, s, func(t *tx) (nothing struct{}, err error) {
+		t.change(`UPDATE books SET title = 'changed' WHERE id = ?`, 0)
+		return nothing, nil
+	})
+	return err
+}

@@ -246,3 +246,14 @@ func TestRefusalAfterAChange(t *testing.T) {
 		}
 	})
 }
+
+// A write whose locked row is not found is never answered as if it had been done.
+func TestLockedRowIsNotFound(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		if err := s.ChangeNoRow(ctx); err == nil || library.CodeOf(err) != "" {
+			t.Errorf("got %v, want a fault of the program's", err)
+		}
+		newBook(t, s, 1)
+	})
+}

@@ -425,6 +425,54 @@ func TestRepair_emails(t *testing.T) {
 	})
 }
 
+// whenLogged is a log's Writer that calls the function for each line.
+type whenLogged func()
+
+func (f whenLogged) Write(line []byte) (int, error) {
+	f()
+	return len(line), nil
+}
+
+// TestRepair_edited_meanwhile: an email that is edited between the repair's look at it and its turn gets no key of the email before.
+func TestRepair_edited_meanwhile(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		execute(t, d, `INSERT INTO users (name, email) VALUES ('a', 'straße@example.org'), ('b', 'STRASSE@example.org'), ('c', 'c@example.org'), ('d', 'd@example.org')`)
+		pool := d.SQL(t)
+		var id int64
+		if err := pool.QueryRow(`SELECT id FROM users WHERE name = 'c'`).Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		database := open(t, d)
+		edited := false
+		// The line about the first two comes while the others wait for their turn.
+		log := slog.New(slog.NewTextHandler(whenLogged(func() {
+			if edited {
+				return
+			}
+			edited = true
+			if _, err := s.UpdateUser(ctx, id, func(u *library.User) error { u.Email = "new-c@example.org"; return nil }); err != nil {
+				t.Error(err)
+			}
+			if _, err := pool.Exec(`UPDATE users SET email = 'new-d@example.org' WHERE name = 'd'`); err != nil { // by an older release
+				t.Error(err)
+			}
+		}), nil))
+		for _, keyOfD := range []string{"", "new-d@example.org"} { // the second run finds it as it is
+			if err := schema.Repair(ctx, database, log); err != nil {
+				t.Fatal(err)
+			}
+			var c, d string
+			if err := pool.QueryRow(`SELECT (SELECT email_folded FROM users WHERE name = 'c'), (SELECT COALESCE(email_folded, '') FROM users WHERE name = 'd')`).Scan(&c, &d); err != nil {
+				t.Fatal(err)
+			}
+			if !edited || c != "new-c@example.org" || d != keyOfD {
+				t.Errorf("the keys are %q and %q, want those of the new emails, the second %q", c, d, keyOfD)
+			}
+		}
+	})
+}
+
 // TestRepair_many: more rows than one step has.
 func TestRepair_many(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
