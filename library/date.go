@@ -33,12 +33,14 @@ func (d Date) AddDays(n int) Date { return d + Date(n) }
 // DaysSince is how many days d lies after o; negative where it lies before.
 func (d Date) DaysSince(o Date) int { return int(d) - int(o) }
 
-func (d Date) String() string {
-	return time.Unix(int64(d)*int64(day/time.Second), 0).UTC().Format(time.DateOnly)
-}
+func (d Date) midnight() time.Time { return time.Unix(int64(d)*int64(day/time.Second), 0).UTC() }
+
+func (d Date) String() string { return d.midnight().Format(time.DateOnly) }
 
 // MarshalText writes YYYY-MM-DD.
-func (d Date) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+func (d Date) MarshalText() ([]byte, error) {
+	return d.midnight().AppendFormat(make([]byte, 0, len(time.DateOnly)), time.DateOnly), nil
+}
 
 // UnmarshalText reads YYYY-MM-DD.
 func (d *Date) UnmarshalText(b []byte) (err error) {
