@@ -89,7 +89,7 @@ func (s *Store) giveWay(ctx context.Context) {
 // where whoever writes waits for all of it, a transaction goes on with more rows until somebody waits.
 const (
 	rowsOnMySQL  = 250
-	rowsOnSQLite = 100
+	rowsOnSQLite = 50
 )
 
 // inPieces carries out a batch of rows, each transaction as many of them as it can before somebody waits to write to the same
