@@ -17,8 +17,7 @@ import (
 // and a second one does not.
 func migrate(ctx context.Context, s settings, verb string, stdout, stderr io.Writer) error {
 	ctx, release := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
-	defer release()
-	context.AfterFunc(ctx, release)
+	context.AfterFunc(ctx, release) // and not when it is done: until the process has ended, a first signal takes nothing from it
 	store, err := db.Open(s.database(s.logger(stderr)))
 	if err != nil {
 		return err

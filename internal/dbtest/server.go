@@ -167,6 +167,7 @@ func initialise(binary, parent string, options []string) (*Server, error) {
 		init = exec.Command("mariadb-install-db", "--no-defaults", data, "--auth-root-authentication-method=normal", "--skip-test-db")
 	}
 	init.Args = append(init.Args, asRoot()...)
+	init.Env = append(os.Environ(), "TMPDIR="+dir) // MariaDB deletes what other servers have in a folder that they share
 	if out, err := init.CombinedOutput(); err != nil {
 		os.RemoveAll(dir)
 		return nil, fmt.Errorf("initialise %s: %w: %s", binary, err, out)
