@@ -267,6 +267,41 @@ func TestImportLoans_returned_since(t *testing.T) {
 	})
 }
 
+// TestImportLoans_two_runs: a run that begins leaves alone what the rows of another one stand for, unless that broke off a day ago.
+func TestImportLoans_two_runs(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		s := shelf(t, d, at(&c, library.DefaultPolicy))
+		row := []library.LoanRecord{record("u1", "b3", 1, 5)}
+		run, err := s.BeginLoans(ctx)
+		refused(t, err, "")
+		claims := func() (n int) {
+			if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM imported_loans`).Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		for range 2 { // identical rows are two loans
+			got, err := s.ImportLoans(ctx, &run, row)
+			if err != nil || got[0].Outcome != library.Created {
+				t.Errorf("got %+v, %v; want a new loan", got, err)
+			}
+			_, err = s.BeginLoans(ctx)
+			refused(t, err, "")
+		}
+		if n := claims(); n != 2 {
+			t.Errorf("%d loans are spoken for, want 2", n)
+		}
+		c.addDays(2)
+		_, err = s.BeginLoans(ctx)
+		refused(t, err, "")
+		if n := claims(); n != 0 {
+			t.Errorf("two days later %d loans are still spoken for", n)
+		}
+	})
+}
+
 // TestImportLoans_property: whatever the file and its batches, no rule is broken and a second import changes nothing.
 func TestImportLoans_property(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {

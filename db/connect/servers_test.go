@@ -208,6 +208,35 @@ func TestServers(t *testing.T) {
 		}
 	})
 
+	t.Run("nothing_is_read_where_it_was_used_before", func(t *testing.T) {
+		behind, proxy := onA.Through(t)
+		s := openOn(t, onA, nil, addressOf(behind), addressOf(onB))
+		if _, _, err := s.FindBooks(ctx, library.Page{Limit: 1}); err != nil { // by a connection that stays
+			t.Fatal(err)
+		}
+		_, port, err := net.SplitHostPort(away(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nobody, err := strconv.Atoi(port)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy.Switch(&dbtest.Server{Port: nobody}) // no new ones
+		before := books(t, onB)
+		newBook(t, s) // by a new one
+		if got := books(t, onB) - before; got != 1 {
+			t.Fatalf("%d books went to B, want 1", got)
+		}
+		if asked := proxy.Record(func() {
+			if _, _, err := s.FindBooks(ctx, library.Page{Limit: 1}); err != nil {
+				t.Error(err)
+			}
+		}); len(asked) > 0 {
+			t.Errorf("A was read from after a write to B: %q", asked)
+		}
+	})
+
 	t.Run("the_one_that_was_used_goes_away", func(t *testing.T) {
 		s := openOn(t, onA, nil, addressOf(onA), addressOf(onB))
 		newBook(t, s)
