@@ -430,6 +430,29 @@ func TestImportBooks_at_once(t *testing.T) {
 	})
 }
 
+// TestImportBooks_meets_a_desk: a desk, which takes no turn, stores a barcode after the import has looked for it and before it stores
+// the row. The row is the desk's book then, and the import goes on.
+func TestImportBooks_meets_a_desk(t *testing.T) {
+	d := dbtest.MySQL(t) // on SQLite the desk waits for the import
+	s, desk := d.Open(t), d.Open(t)
+	calls := 0
+	row := func(b *library.Book) {
+		if calls++; calls == 2 { // for its identifiers, and then to judge it by what was found
+			if _, err := desk.CreateBook(ctx, library.Book{Title: "Desk's", Author: "A", Barcode: "1", Copies: 1}); err != nil {
+				t.Error(err)
+			}
+		}
+		b.Title, b.Author, b.Barcode = "T", "A", "1"
+	}
+	got, err := s.ImportBooks(ctx, []func(*library.Book){row, func(b *library.Book) { b.Title, b.Author, b.Barcode = "T", "A", "2" }})
+	if err != nil || len(got) != 2 || got[0].Outcome != library.Updated || got[1].Outcome != library.Created {
+		t.Errorf("got %+v, %v; want the desk's book updated and another created", got, err)
+	}
+	if list, _, err := s.FindBooks(ctx, library.Page{Limit: 10}); err != nil || len(list) != 2 || list[0].Title != "T" {
+		t.Errorf("got %+v, %v", list, err)
+	}
+}
+
 // TestImportBooks_stored_decomposed: what an earlier version stored with its letters decomposed is the same title.
 func TestImportBooks_stored_decomposed(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {

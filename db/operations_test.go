@@ -72,6 +72,11 @@ func TestIdempotencyKey(t *testing.T) {
 		}
 		_, err = other.Return(key("refused", "1"), b.ID, u.ID)
 		refused(t, err, library.ErrNotBorrowed.Code)
+		stale := func(*library.Book) error { return library.ErrPreconditionFailed }
+		_, err = s.UpdateBook(key("stale", "1"), b.ID, stale)
+		refused(t, err, library.ErrPreconditionFailed.Code)
+		_, err = other.UpdateBook(key("stale", "1"), b.ID, func(*library.Book) error { return nil })
+		refused(t, err, library.ErrPreconditionFailed.Code)
 		_, err = s.CreateUser(key("wrong", "1"), library.User{})
 		refused(t, err, library.ErrInvalid.Code)
 		if _, err = s.CreateUser(key("wrong", "2"), library.User{Name: "Put right"}); err != nil {

@@ -324,6 +324,27 @@ func TestAnswerIsOfTheAttemptThatWasCommitted(t *testing.T) {
 	}
 }
 
+// An attempt refuses, its COMMIT does not arrive, and the next one finds nothing to refuse any more: the answer is that one's.
+func TestRefusalThatWasNotCommitted(t *testing.T) {
+	d := dbtest.MySQL(t)
+	behind, proxy := d.Through(t)
+	s := behind.Open(t)
+	b := newBook(t, s, 1)
+	proxy.Lose(dbtest.Once("COMMIT", dbtest.LoseStatement))
+	calls := 0
+	got, err := s.UpdateBook(key("k", "1"), b.ID, func(b *library.Book) error {
+		if calls++; calls == 1 {
+			return library.ErrPreconditionFailed
+		}
+		b.Title = "new"
+		return nil
+	})
+	refused(t, err, "")
+	if now, err := s.FindBook(ctx, b.ID); err != nil || calls != 2 || got.Title != "new" || now.Title != "new" {
+		t.Errorf("%d attempts; answered %q, and stored is %q, %v", calls, got.Title, now.Title, err)
+	}
+}
+
 // A caller who is gone before COMMIT is sent leaves nothing behind, and no doubt.
 func TestContextEndsBeforeCommit(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {

@@ -208,6 +208,24 @@ func TestServers(t *testing.T) {
 		}
 	})
 
+	// Until a majority has had the time to elect another, one that hung at COMMIT is not believed when it says that it can be written to.
+	t.Run("hangs_at_commit_while_no_other_can_be_written_to", func(t *testing.T) {
+		readOnly(t, b, "ON")
+		defer readOnly(t, b, "OFF")
+		behind, proxy := onA.Through(t)
+		s := openOn(t, onA, nil, addressOf(behind), addressOf(onB))
+		newBook(t, s)
+		proxy.Lose(dbtest.Once("COMMIT", dbtest.Silence))
+		create := func() error {
+			_, err := s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Copies: 1})
+			return err
+		}
+		refused(t, create(), library.ErrUnknownOutcome.Code)
+		if asked := proxy.Record(func() { refused(t, create(), library.ErrUnavailable.Code) }); len(asked) > 0 {
+			t.Errorf("was asked again at once: %q", asked)
+		}
+	})
+
 	t.Run("nothing_is_read_where_it_was_used_before", func(t *testing.T) {
 		behind, proxy := onA.Through(t)
 		s := openOn(t, onA, nil, addressOf(behind), addressOf(onB))
