@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -63,10 +64,8 @@ func write[T any](ctx context.Context, s *Store, do func(*tx) (T, error)) (resul
 	op := s.newOperation(ctx)
 	results := map[int]T{} // by attempt: the row of a random id says which attempt it is of
 	var kept *answer[T]
-	doubted := false
 	err = s.inTx(ctx, func(t *tx) error {
 		kept = nil
-		doubted = doubted || t.unsure
 		row, err := t.begin(ctx, op)
 		if err != nil {
 			return err
@@ -75,9 +74,8 @@ func write[T any](ctx context.Context, s *Store, do func(*tx) (T, error)) (resul
 			kept, err = replay(op, row, results)
 			return err
 		}
-		t.unsure = false // no earlier attempt was committed
 		result, err = do(t)
-		if refusal, ok := errors.AsType[*library.Error](err); ok && isAnswer(refusal) && !t.changed && (op.key != nil || doubted) {
+		if refusal, ok := errors.AsType[*library.Error](err); ok && isAnswer(refusal) && !t.changed && (op.key != nil || t.unsure) {
 			// On a group of servers, only the COMMIT of the operation's row tells whether a doubtful attempt on another node came first.
 			kept = &answer[T]{Refused: refusal}
 			return t.keep(op, answer[T]{Version: answerVersion, Refused: refusal})
@@ -213,24 +211,25 @@ func (s *Store) sweepSometimes(ctx context.Context) {
 func (s *Store) sweepOperations(ctx context.Context) error {
 	old := s.randomFrom(time.Now().Add(-randomLife))
 	for _, which := range []struct {
-		where string
-		args  []any
+		where, order string
+		args         []any
 	}{
 		// The prefix alone is left out: MySQL pads with spaces, so a caller's key "op" equals it.
-		{`id > ? AND id < ? ORDER BY id`, []any{randomPrefix, old}},
-		{`created_at < ? AND (id <= ? OR id >= ?) ORDER BY created_at`, []any{s.keysFrom(), randomPrefix, randomEnd}},
+		{`id > ? AND id < ?`, `id`, []any{randomPrefix, old}},
+		{`created_at < ? AND (id <= ? OR id >= ?)`, `created_at`, []any{s.keysFrom(), randomPrefix, randomEnd}},
 	} {
 		err := s.inTx(ctx, func(t *tx) error {
 			ids, err := collect(ctx, t, func(scan func(...any) error) (any, error) {
 				var id string
 				err := scan(&id)
 				return id, err
-			}, `SELECT id FROM idempotency_keys WHERE `+which.where+` LIMIT ?`, append(which.args, sweepStep))
+			}, `SELECT id FROM idempotency_keys WHERE `+which.where+` ORDER BY `+which.order+` LIMIT ?`, append(slices.Clone(which.args), sweepStep))
 			if err != nil || len(ids) == 0 {
 				return err
 			}
-			// By id, so that only these rows are locked and no gap that a new row may need.
-			_, err = t.exec(ctx, `DELETE FROM idempotency_keys WHERE id IN (`+marks(len(ids))+`)`, ids...)
+			// By id, so that only these rows are locked and no gap that a new row may need. And by age once more: a key may have
+			// been used anew since.
+			_, err = t.exec(ctx, `DELETE FROM idempotency_keys WHERE id IN (`+marks(len(ids))+`) AND `+which.where, append(ids, which.args...)...)
 			return err
 		})
 		if err != nil {

@@ -262,3 +262,30 @@ func TestLockedRowIsNotFound(t *testing.T) {
 		newBook(t, s, 1)
 	})
 }
+
+// TestIdempotencyKey_swept_while_used: an old key that is used anew between the sweep's look and its deletion stays.
+func TestIdempotencyKey_swept_while_used(t *testing.T) {
+	d := dbtest.MySQL(t)
+	behind, proxy := d.Through(t)
+	s, other, pool := behind.Open(t), d.Open(t), d.SQL(t)
+	if _, err := pool.Exec(`INSERT INTO idempotency_keys (id, fingerprint, answer, created_at) VALUES ('k', '1', '{}', '2020-01-01 00:00:00')`); err != nil {
+		t.Fatal(err)
+	}
+	var u library.User
+	proxy.Lose(func(statement string) dbtest.Loss {
+		if dbtest.Has(statement, "DELETE FROM idempotency_keys") {
+			var err error
+			if u, err = other.CreateUser(key("k", "1"), library.User{Name: "N"}); err != nil {
+				t.Error(err)
+			}
+		}
+		return dbtest.Pass
+	})
+	if err := s.SweepOperations(ctx); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Lose(nil)
+	if again, err := other.CreateUser(key("k", "1"), library.User{Name: "N"}); err != nil || u.ID == 0 || again.ID != u.ID {
+		t.Errorf("got user %d again, %v, want %d", again.ID, err, u.ID)
+	}
+}

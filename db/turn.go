@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"os"
 	"sync"
 	"time"
@@ -120,8 +121,10 @@ func inPieces[T any](ctx context.Context, s *Store, kind string, rows []T, do fu
 			results, attempt = append(results, done...), 0
 			continue
 		}
-		// Somebody else stored an identifier after it was looked for, or many imports wait for their turns: that passes.
-		if classOf(err) != duplicate && !isLockTimeout(err) || attempt == attempts || ctx.Err() != nil {
+		// Somebody else stored an identifier after it was looked for, or many imports wait for their turns: that passes. What may have
+		// been done is not done again as an operation of another id.
+		again := (classOf(err) == duplicate || isLockTimeout(err)) && !errors.Is(err, library.ErrUnknownOutcome)
+		if !again || attempt == attempts || ctx.Err() != nil {
 			return results, err
 		}
 	}

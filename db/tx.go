@@ -30,7 +30,8 @@ type tx struct {
 	today library.Date
 	// attempt counts from 1.
 	attempt int
-	// unsure is set while it is not known whether an earlier attempt was committed: the answer to its COMMIT was lost.
+	// unsure is set once the answer to an attempt's COMMIT was lost, and stays: a later attempt that finds no row of the operation
+	// knows that it was not committed on this server, but on a group it may be yet on another.
 	unsure bool
 	// began is when the operation began to wait for its turn.
 	began time.Time

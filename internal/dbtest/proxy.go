@@ -18,6 +18,8 @@ import (
 type Proxy struct {
 	listener net.Listener
 	ended    chan struct{}
+	released chan struct{}
+	release  sync.Once
 
 	mu         sync.Mutex
 	target     string
@@ -47,6 +49,8 @@ const (
 	LoseRows
 	// LoseRest: as LoseRows, but behind the first row.
 	LoseRest
+	// Hold: the server has it only after Release, however long the client has given up by then, and its answer is lost.
+	Hold
 )
 
 // Through is the database behind a new proxy.
@@ -56,7 +60,7 @@ func (d *Database) Through(t testing.TB) (*Database, *Proxy) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{listener: l, ended: make(chan struct{}), target: net.JoinHostPort(d.Config.Host, d.Config.Port),
+	p := &Proxy{listener: l, ended: make(chan struct{}), released: make(chan struct{}), target: net.JoinHostPort(d.Config.Host, d.Config.Port),
 		thawed: make(chan struct{}), pipes: map[*pipe]bool{}}
 	close(p.thawed)
 	var running sync.WaitGroup
@@ -109,6 +113,9 @@ func (p *Proxy) Cut() {
 		c.close()
 	}
 }
+
+// Release lets the server have what is held back.
+func (p *Proxy) Release() { p.release.Do(func() { close(p.released) }) }
 
 // Lose asks lose about each statement from now on; nil loses nothing.
 func (p *Proxy) Lose(lose func(statement string) Loss) {
@@ -208,6 +215,13 @@ func (p *Proxy) toServer(c *pipe) {
 			if loss != Pass {
 				c.lost.Store(int32(loss))
 			}
+			if loss == Hold {
+				select {
+				case <-p.released:
+				case <-p.ended:
+					return
+				}
+			}
 		}
 		if _, err := c.server.Write(packet); err != nil {
 			return
@@ -236,7 +250,7 @@ func (p *Proxy) toClient(c *pipe) {
 				left--
 			}
 		}
-		if Loss(c.lost.Load()) == Silence {
+		if loss := Loss(c.lost.Load()); loss == Silence || loss == Hold {
 			continue
 		}
 		step := len(packet)
