@@ -29,8 +29,8 @@ const (
 
 func newGate(width int) *gate { return &gate{places: make(chan struct{}, width)} }
 
-// enter waits for a place; whoever got one calls leave. Errors are Unavailable: CodeOverloaded at once where the queue is
-// too long, CodeUnavailable where ctx ends in it.
+// enter waits for a place; whoever got one calls leave. Errors are library.ErrOverloaded at once where the queue is
+// too long, library.ErrUnavailable where ctx ends in it.
 func (g *gate) enter(ctx context.Context) (leave func(), err error) {
 	select {
 	case g.places <- struct{}{}:

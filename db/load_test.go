@@ -33,7 +33,7 @@ func passingDays() func() time.Time {
 }
 
 // load is desks that borrow, return and catalogue without a pause, and readers. It knows at every moment what the library
-// must hold: what was acknowledged is there, what was Unavailable is not, and only CodeUnknownOutcome leaves it open.
+// must hold: what was acknowledged is there, what was Unavailable is not, and only library.ErrUnknownOutcome leaves it open.
 type load struct {
 	t    *testing.T
 	s    *db.Store
