@@ -289,3 +289,26 @@ func TestIdempotencyKey_swept_while_used(t *testing.T) {
 		t.Errorf("got user %d again, %v, want %d", again.ID, err, u.ID)
 	}
 }
+
+// TestPanicIsRolledBack: what an operation had written before it panicked is not committed by the next one on its connection.
+func TestPanicIsRolledBack(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		b := newBook(t, s, 1)
+		func() {
+			defer func() { recover() }()
+			s.UpdateBook(key("panics", "1"), b.ID, func(*library.Book) error { panic("a test's") })
+			t.Error("did not panic")
+		}()
+		for range 10 { // on whichever connection
+			newUser(t, s)
+		}
+		var kept int
+		if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM idempotency_keys WHERE id = 'panics'`).Scan(&kept); err != nil || kept != 0 {
+			t.Errorf("%d rows of the operation that panicked, %v", kept, err)
+		}
+		if _, err := s.UpdateBook(key("panics", "1"), b.ID, func(b *library.Book) error { b.Title = "x"; return nil }); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -95,27 +95,27 @@ func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committ
 	if t.conn, err = s.database.Writes.Conn(ctx); err != nil {
 		return false, err
 	}
-	defer t.conn.Close()
 	t.open, t.changed, t.pending = false, false, []statement{{query: s.dialect.begin}}
+	defer func() {
+		t.rollback(ctx) // whatever came of fn, a panic too, unless it was committed
+		t.conn.Close()
+	}()
 	if s.database.Engine == connect.SQLite { // whose one lock for writing is waited for here
 		if err := t.beginOnSQLite(ctx); err != nil {
 			return false, err
 		}
 	}
 	if err := fn(t); err != nil {
-		t.rollback(ctx)
 		return false, err
 	}
 	if err := ctx.Err(); err != nil { // before COMMIT is sent, so nothing is in doubt
-		t.rollback(ctx)
 		return false, err
 	}
 	t.pending = append(t.pending, statement{query: "COMMIT"})
-	if _, err := t.send(ctx); err != nil {
-		t.rollback(ctx)
-		return true, err
+	if _, err = t.send(ctx); err == nil {
+		t.open = false
 	}
-	return true, nil
+	return true, err
 }
 
 // How long another process's write to the SQLite file is waited for, and how often it is looked whether it has ended. SQLite would
