@@ -59,17 +59,17 @@ func change(ctx context.Context, d *connect.Database, fn func(session) error) er
 
 // withConn runs fn on a connection of its own.
 func withConn(ctx context.Context, d *connect.Database, fn func(*sql.Conn) error) error {
-	// The pool of migrations waits without end, so a server that hangs must be found out before.
-	if err := d.Probe.PingContext(ctx); err != nil {
-		return err
-	}
 	pool, err := d.Migrations()
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
 	for end := time.Now().Add(sqliteTurns); ; {
-		err := onConn(ctx, pool, fn)
+		// The pool of migrations waits without end, so a server that hangs must be found out before.
+		err := d.Probe.PingContext(ctx)
+		if err == nil {
+			err = onConn(ctx, pool, fn)
+		}
 		if err == nil || !busy(err) || ctx.Err() != nil || time.Now().After(end) {
 			return err
 		}
