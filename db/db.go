@@ -43,7 +43,8 @@ type Store struct {
 	onRetry, onFailure func(string)
 	frozen             bool
 	sweepEvery         int
-	sweeps             sync.WaitGroup // of old operations, under way
+	callers            callers
+	besides            sync.WaitGroup // what beside has under way
 	background         sync.WaitGroup // what Start began, which stop ends
 	stop               context.CancelFunc
 	ready              readiness
@@ -99,7 +100,7 @@ func Open(c Config) (*Store, error) {
 func (s *Store) Close() error {
 	s.stop()
 	s.background.Wait()
-	s.sweeps.Wait()
+	s.besides.Wait()
 	defer s.queue.close()
 	if s.temporary != "" {
 		defer os.RemoveAll(s.temporary)

@@ -2,6 +2,8 @@ package db
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,7 +24,7 @@ import (
 type operation struct {
 	id string
 	// key is the caller's, nil where the id is a random one.
-	key *library.Key
+	key *library.IdempotencyKey
 }
 
 // randomPrefix tells random ids from callers' keys, which hold no space. The time comes behind it, so that new rows lie side by
@@ -36,10 +38,24 @@ const randomEnd = "op!"
 const randomLife = 10 * time.Minute
 
 func (s *Store) newOperation(ctx context.Context) operation {
-	if key, ok := library.KeyOf(ctx); ok {
-		return operation{id: key.Value, key: &key}
+	if key, ok := library.IdempotencyKeyOf(ctx); ok {
+		return operation{id: idOf(ctx, key), key: &key}
 	}
 	return operation{id: fmt.Sprintf("%s%016x", s.randomFrom(time.Now()), rand.Uint64())}
+}
+
+// callerPrefix begins the ids of keys that come from a known caller; no key alone, and no random id, begins with it.
+const callerPrefix = "by "
+
+// idOf is a key's id: in open mode the key itself, as older releases have it, which may serve beside this one; else one that no
+// other caller can meet, or learn anything from.
+func idOf(ctx context.Context, key library.IdempotencyKey) string {
+	caller, known := library.CallerOf(ctx)
+	if !known {
+		return key.Value
+	}
+	sum := sha256.Sum256([]byte(caller.KeyID + " " + key.Value)) // neither holds a space
+	return callerPrefix + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // randomFrom is what the random ids of operations that begin at t begin with.
@@ -112,7 +128,7 @@ func (t *tx) keep(op operation, a any) error {
 func isAnswer(e *library.Error) bool {
 	switch e.Kind {
 	case library.NotFound, library.Conflict, library.Precondition:
-		return !errors.Is(e, library.ErrKeyInUse)
+		return !errors.Is(e, library.ErrIdempotencyKeyInUse)
 	}
 	return false
 }
@@ -139,7 +155,7 @@ func (t *tx) begin(ctx context.Context, op operation) (*operationRow, error) {
 			return nil, nil
 		}
 		if isLockTimeout(err) && op.key != nil {
-			return nil, library.ErrKeyInUse.Because(err)
+			return nil, library.ErrIdempotencyKeyInUse.Because(err)
 		}
 		if classOf(err) != duplicate {
 			return nil, err
@@ -164,7 +180,7 @@ func (t *tx) begin(ctx context.Context, op operation) (*operationRow, error) {
 // replay is the answer of an operation that was committed before. results are those of its attempts in this process.
 func replay[T any](op operation, row *operationRow, results map[int]T) (*answer[T], error) {
 	if op.key != nil && row.fingerprint != op.key.Fingerprint {
-		return nil, library.ErrKeyReused
+		return nil, library.ErrIdempotencyKeyReused
 	}
 	if attempt, err := strconv.Atoi(row.fingerprint); op.key == nil && row.answer == "" && err == nil {
 		result, ok := results[attempt]
@@ -181,7 +197,9 @@ func replay[T any](op operation, row *operationRow, results map[int]T) (*answer[
 }
 
 // keysFrom is when the keys that still count were first used, at the earliest.
-func (s *Store) keysFrom() string { return s.now().Add(-library.KeyLife).UTC().Format(time.DateTime) }
+func (s *Store) keysFrom() string {
+	return s.now().Add(-library.IdempotencyKeyLife).UTC().Format(time.DateTime)
+}
 
 // One write in sweepEvery deletes up to sweepStep rows of each kind that have had their time: more than come in, in small steps.
 const (
@@ -194,17 +212,22 @@ func (s *Store) sweepSometimes(ctx context.Context) {
 	if rand.N(s.sweepEvery) != 0 {
 		return
 	}
+	s.beside(ctx, "old operations not swept", s.sweepOperations)
+}
+
+// beside does what no answer hangs on: beside the answer, or before it where nothing may outlive it. Where it fails, the log says so.
+func (s *Store) beside(ctx context.Context, failed string, do func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	sweep := func() {
+	work := func() {
 		defer cancel()
-		if err := s.sweepOperations(ctx); err != nil {
-			s.log.Debug("old operations not swept", "error", err.Error())
+		if err := do(ctx); err != nil {
+			s.log.Debug(failed, "error", err.Error())
 		}
 	}
 	if s.frozen {
-		sweep()
+		work()
 	} else {
-		s.sweeps.Go(sweep)
+		s.besides.Go(work)
 	}
 }
 

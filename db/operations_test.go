@@ -15,7 +15,7 @@ import (
 )
 
 func key(value, fingerprint string) context.Context {
-	return library.WithKey(context.Background(), library.Key{Value: value, Fingerprint: fingerprint})
+	return library.WithIdempotencyKey(context.Background(), library.IdempotencyKey{Value: value, Fingerprint: fingerprint})
 }
 
 func TestIdempotencyKey(t *testing.T) {
@@ -84,11 +84,11 @@ func TestIdempotencyKey(t *testing.T) {
 		}
 
 		_, err = s.CreateUser(key("u", "2"), library.User{Name: "Bob"})
-		refused(t, err, library.ErrKeyReused.Code)
+		refused(t, err, library.ErrIdempotencyKeyReused.Code)
 		if _, err = s.CreateUser(key("U", "2"), library.User{Name: "Case tells keys apart"}); err != nil {
 			t.Error(err)
 		}
-		now = now.Add(library.KeyLife - time.Second)
+		now = now.Add(library.IdempotencyKeyLife - time.Second)
 		if same, err := s.CreateUser(key("u", "1"), library.User{Name: "Ada"}); err != nil || same.ID != u.ID {
 			t.Errorf("after almost a day: got %+v, %v", same, err)
 		}
@@ -151,7 +151,7 @@ func TestIdempotencyKey_in_use(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.CreateUser(key("k", "1"), library.User{Name: "N"})
-	refused(t, err, library.ErrKeyInUse.Code)
+	refused(t, err, library.ErrIdempotencyKeyInUse.Code)
 	tx.Rollback()
 	if _, err = s.CreateUser(key("k", "1"), library.User{Name: "N"}); err != nil {
 		t.Errorf("once the first has ended without effect: %v", err)
@@ -203,12 +203,12 @@ func TestOperations_swept(t *testing.T) {
 			{s.RandomID(now.Add(-11 * time.Minute)), ago(0), false},
 			{s.RandomID(now.Add(-9 * time.Minute)), ago(0), true},
 			{s.RandomID(now.Add(-time.Minute)), ago(48 * time.Hour), true}, // where the two clocks differ
-			{"old", ago(library.KeyLife + time.Minute), false},
-			{"new", ago(library.KeyLife - time.Minute), true},
+			{"old", ago(library.IdempotencyKeyLife + time.Minute), false},
+			{"new", ago(library.IdempotencyKeyLife - time.Minute), true},
 			// Beside the random ids, which begin with "op ": MySQL compares "op" as equal to it.
 			{"op", ago(time.Hour), true},
 			{"op!", ago(time.Hour), true},
-			{"opaque", ago(library.KeyLife + time.Minute), false},
+			{"opaque", ago(library.IdempotencyKeyLife + time.Minute), false},
 		} {
 			if _, err := pool.Exec(`INSERT INTO idempotency_keys (id, fingerprint, answer, created_at) VALUES (?, '1', '{}', ?)`, row.id, row.created); err != nil {
 				t.Fatal(err)
@@ -225,7 +225,7 @@ func TestOperations_swept(t *testing.T) {
 			}
 		}
 		// A key that old is no random id's, whatever its letters.
-		if _, err := pool.Exec(`UPDATE idempotency_keys SET created_at = ? WHERE id = 'op'`, ago(library.KeyLife+time.Minute)); err != nil {
+		if _, err := pool.Exec(`UPDATE idempotency_keys SET created_at = ? WHERE id = 'op'`, ago(library.IdempotencyKeyLife+time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.SweepOperations(ctx); err != nil {

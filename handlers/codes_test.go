@@ -51,6 +51,24 @@ func (f failing) Return(context.Context, int64, int64) (library.Book, error) {
 	return library.Book{}, f.err
 }
 
+func (f failing) CreateKey(context.Context, library.NewKey) (library.Key, string, error) {
+	return library.Key{}, "", f.err
+}
+func (f failing) FindKeys(context.Context, library.Page) ([]library.Key, int64, error) {
+	return nil, 0, f.err
+}
+func (f failing) RevokeKey(context.Context, string) error { return f.err }
+func (f failing) Authenticate(context.Context, string) (library.Caller, error) {
+	return library.Caller{}, f.err
+}
+func (f failing) BeginSession(context.Context, string, string) (library.Session, error) {
+	return library.Session{}, f.err
+}
+func (f failing) AuthenticateSession(context.Context, string) (library.Caller, error) {
+	return library.Caller{}, f.err
+}
+func (f failing) EndSession(context.Context, string) error { return f.err }
+
 // TestCodes meets each problem that the document says an operation can answer, from an empty library on. Those that hang
 // on the state of the database's server, or on two requests at one instant, are the store's to provoke: here it is told to
 // answer so, and db's tests see that it does (TestOutcome…, TestIdempotency…, TestGate…).
@@ -61,7 +79,7 @@ func TestCodes(t *testing.T) {
 	)
 	byStore := map[string]*library.Error{
 		"unavailable": library.ErrUnavailable, "overloaded": library.ErrOverloaded,
-		"unknown_outcome": library.ErrUnknownOutcome, "storage_full": library.ErrStorageFull, "idempotency_key_in_use": library.ErrKeyInUse,
+		"unknown_outcome": library.ErrUnknownOutcome, "storage_full": library.ErrStorageFull, "idempotency_key_in_use": library.ErrIdempotencyKeyInUse,
 	}
 	// What each operation is asked where nothing else is said.
 	requests := map[string]string{

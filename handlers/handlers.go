@@ -42,6 +42,10 @@ type Config struct {
 	CORSOrigins []string
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
+	// RootKey reports whether a token is the root key of the settings, in constant time. nil: there is none. It is asked for
+	// tokens that library.ParseToken refuses, of which it never is one. An error says that the key could not be read now, and
+	// holds nothing secret.
+	RootKey func(ctx context.Context, token string) (bool, error)
 }
 
 // Check reports a setting that New would panic on.

@@ -16,7 +16,7 @@ import (
 type Idempotency struct {
 	Key string `header:"Idempotency-Key" doc:"Makes it safe to send this request again: for 24 hours the same key and the same request get the same answer, and take effect once. 1 to 255 characters, without spaces; a UUID is a good one." example:"2f6f1c9e-3f0e-4a51-9a34-7f2b7f0a5d3c"`
 
-	key library.Key
+	key library.IdempotencyKey
 }
 
 // Resolve takes the quotes off, which the draft has and few clients send, and the fingerprint of the request.
@@ -30,7 +30,7 @@ func (k *Idempotency) Resolve(ctx huma.Context) []error {
 	if len(value) > 2 && value[0] == '"' && value[len(value)-1] == '"' {
 		value = value[1 : len(value)-1]
 	}
-	if len(lines) > 1 || value == "" || len(value) > library.MaxKey || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if len(lines) > 1 || value == "" || len(value) > library.MaxIdempotencyKey || strings.ContainsFunc(value, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return []error{&huma.ErrorDetail{Location: "header.Idempotency-Key", Message: "must be 1 to 255 characters of ASCII without spaces"}}
 	}
 	h := sha256.New()
@@ -43,7 +43,7 @@ func (k *Idempotency) Resolve(ctx huma.Context) []error {
 		}
 	}
 	h.Write(c.Request().Body()) // as it came: c.Body would inflate it without a limit
-	k.key = library.Key{Value: value, Fingerprint: base64.RawURLEncoding.EncodeToString(h.Sum(nil))}
+	k.key = library.IdempotencyKey{Value: value, Fingerprint: base64.RawURLEncoding.EncodeToString(h.Sum(nil))}
 	return nil
 }
 
@@ -52,5 +52,5 @@ func (k *Idempotency) withKey(ctx context.Context) context.Context {
 	if k.key.Value == "" {
 		return ctx
 	}
-	return library.WithKey(ctx, k.key)
+	return library.WithIdempotencyKey(ctx, k.key)
 }

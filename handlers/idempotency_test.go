@@ -49,7 +49,7 @@ func TestIdempotencyKey(t *testing.T) {
 					post("/users/", `{"name":"Eve"}`, "u9").want(201)
 					return
 				}
-				a.problem(422, library.ErrKeyReused.Code)
+				a.problem(422, library.ErrIdempotencyKeyReused.Code)
 			})
 		}
 		post("/users/", `{"name":"Ada"}`, strings.Repeat("k", 256)).problem(422, library.ErrInvalid.Code, "header.Idempotency-Key")
@@ -80,9 +80,9 @@ func TestIdempotencyKey_edits(t *testing.T) {
 				if got := read().body; !strings.Contains(got, theirs) {
 					t.Errorf("%s again undid a later edit: %s", method, got)
 				}
-				call(t, app, method, path, sprint(r.body, mine), key).problem(422, library.ErrKeyReused.Code)
-				call(t, app, method, path, sprint(r.body, mine), key, match, "If-None-Match: \"x\"").problem(422, library.ErrKeyReused.Code)
-				call(t, app, method, path, sprint(r.body, theirs), key, match).problem(422, library.ErrKeyReused.Code)
+				call(t, app, method, path, sprint(r.body, mine), key).problem(422, library.ErrIdempotencyKeyReused.Code)
+				call(t, app, method, path, sprint(r.body, mine), key, match, "If-None-Match: \"x\"").problem(422, library.ErrIdempotencyKeyReused.Code)
+				call(t, app, method, path, sprint(r.body, theirs), key, match).problem(422, library.ErrIdempotencyKeyReused.Code)
 
 				refusedKey := key + "-refused"
 				call(t, app, method, path, sprint(r.body, mine), refusedKey, match).problem(412, library.ErrPreconditionFailed.Code)
@@ -91,7 +91,7 @@ func TestIdempotencyKey_edits(t *testing.T) {
 			key, match := "Idempotency-Key: DELETE-"+strings.Trim(r.list, "/"), "If-Match: "+mustTag(t, app, path)
 			call(t, app, "DELETE", path, "", key, match).want(204)
 			call(t, app, "DELETE", path, "", key, match).want(204)
-			call(t, app, "DELETE", path, "", key).problem(422, library.ErrKeyReused.Code)
+			call(t, app, "DELETE", path, "", key).problem(422, library.ErrIdempotencyKeyReused.Code)
 			call(t, app, "DELETE", path, "", match).want(404)
 		}
 	})

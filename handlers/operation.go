@@ -51,7 +51,7 @@ func reads(refusals ...*library.Error) (codes []string) {
 
 // writes are the codes of an operation that writes.
 func writes(refusals ...*library.Error) []string {
-	return append(reads(refusals...), library.ErrUnknownOutcome.Code, library.ErrStorageFull.Code, library.ErrKeyReused.Code, library.ErrKeyInUse.Code)
+	return append(reads(refusals...), library.ErrUnknownOutcome.Code, library.ErrStorageFull.Code, library.ErrIdempotencyKeyReused.Code, library.ErrIdempotencyKeyInUse.Code)
 }
 
 // route is an operation with what answers it.

@@ -56,7 +56,8 @@ var problems = func() map[string]problemKind {
 	return ownProblems
 }()
 
-var statuses = map[library.Kind]int{library.Invalid: 422, library.NotFound: 404, library.Conflict: 409, library.Precondition: 412, library.Unavailable: 503}
+var statuses = map[library.Kind]int{library.Invalid: 422, library.NotFound: 404, library.Conflict: 409, library.Precondition: 412, library.Unavailable: 503,
+	library.Unauthenticated: 401, library.Forbidden: 403, library.TooMany: 429}
 
 var ownProblems = map[string]problemKind{
 	codeMalformed:            {status: 400, title: "The request cannot be read", detail: "The request is not well-formed."},

@@ -17,6 +17,12 @@ const (
 	Unavailable
 	// Precondition: what the caller decided by is no longer so.
 	Precondition
+	// Unauthenticated: it is not known who calls.
+	Unauthenticated
+	// Forbidden: it is known who calls, and that they may not.
+	Forbidden
+	// TooMany: the caller has to wait.
+	TooMany
 )
 
 // The refusals that belong to no resource. Those of books, users and loans stand with them. Compare with errors.Is.
@@ -25,10 +31,10 @@ var (
 	ErrInvalid = &Error{Kind: Invalid, Code: "invalid", Title: "Some of the request is wrong", Message: "What is wrong is listed in errors."}
 	// ErrPreconditionFailed: somebody has changed it since the caller read it, or it is there where the caller wants it not to be.
 	ErrPreconditionFailed = &Error{Kind: Precondition, Code: "precondition_failed", Title: "Changed in the meantime", Message: "It is not as it was when it was read; nothing was changed. Read it again, and decide anew."}
-	// ErrKeyReused: an Idempotency-Key is for one request only.
-	ErrKeyReused = &Error{Kind: Invalid, Code: "idempotency_key_reused", Title: "Idempotency key reused", Message: "This idempotency key came with another request before."}
-	// ErrKeyInUse: the first of two requests with one key has not ended yet.
-	ErrKeyInUse = &Error{Kind: Conflict, Code: "idempotency_key_in_use", Title: "Idempotency key in use", Message: "The request with this idempotency key is still being carried out."}
+	// ErrIdempotencyKeyReused: an Idempotency-Key is for one request only.
+	ErrIdempotencyKeyReused = &Error{Kind: Invalid, Code: "idempotency_key_reused", Title: "Idempotency key reused", Message: "This idempotency key came with another request before."}
+	// ErrIdempotencyKeyInUse: the first of two requests with one key has not ended yet.
+	ErrIdempotencyKeyInUse = &Error{Kind: Conflict, Code: "idempotency_key_in_use", Title: "Idempotency key in use", Message: "The request with this idempotency key is still being carried out."}
 	// ErrUnavailable: the database cannot do it now, and nothing was changed.
 	ErrUnavailable = &Error{Kind: Unavailable, Code: "unavailable", Title: "Not available now", Message: "The library's database cannot be reached or is too busy right now; nothing was changed. Try again in a moment."}
 	// ErrStorageFull: no write goes through until somebody makes room, and nothing was changed. Reads go on.
@@ -42,10 +48,11 @@ var (
 // Refusals are all refusals that a Store or this package may give, in no order.
 func Refusals() []*Error {
 	return []*Error{
-		ErrInvalid, ErrPreconditionFailed, ErrKeyReused, ErrKeyInUse, ErrUnavailable, ErrStorageFull, ErrOverloaded, ErrUnknownOutcome,
+		ErrInvalid, ErrPreconditionFailed, ErrIdempotencyKeyReused, ErrIdempotencyKeyInUse, ErrUnavailable, ErrStorageFull, ErrOverloaded, ErrUnknownOutcome,
 		ErrBookNotFound, ErrBarcodeTaken, ErrISBNTaken, ErrCopiesOnLoan,
 		ErrUserNotFound, ErrEmailTaken, ErrCardNumberTaken,
 		ErrNotAvailable, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotBorrowed, ErrHasOpenLoans,
+		ErrKeyNeeded, ErrKeyUnknown, ErrSessionEnded, ErrNotAllowed, ErrTooManyFailures, ErrKeyNotFound,
 	}
 }
 

@@ -5,10 +5,12 @@ package library
 // Every error that the caller can act on is an *Error. A method answers with kind Unavailable when the database
 // cannot be reached or does not answer in time; nothing has changed then unless the error is ErrUnknownOutcome.
 //
-// Every method that writes heeds the Key of its context: it keeps its answer, or its refusal by the rules or the state, for
-// KeyLife in the transaction of the effect, and gives it again. Refusals besides its own: ErrKeyReused, ErrKeyInUse.
+// Every method that writes, those of Keys apart, heeds the IdempotencyKey of its context: it keeps its answer, or its refusal by the
+// rules or the state, for IdempotencyKeyLife in the transaction of the effect, and gives it again. Refusals besides its own:
+// ErrIdempotencyKeyReused, ErrIdempotencyKeyInUse.
 type Store interface {
 	Books
 	Users
 	Loans
+	Keys
 }

@@ -1,0 +1,350 @@
+package db
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"sync"
+	"time"
+
+	"library-management/library"
+)
+
+// hashed is the SHA-256 of a key's or a session's token.
+type hashed [sha256.Size]byte
+
+func (h hashed) String() string { return hex.EncodeToString(h[:]) }
+
+const keyColumns = `k.id, k.key_id, k.token_hash, k.role, k.name, k.created_at, k.created_by, k.expires_on, k.revoked_at, k.last_used_on`
+
+// storedKey is a key with its place in the order and its token's hash.
+type storedKey struct {
+	library.Key
+	id   int64
+	hash string
+}
+
+func scanKey(scan func(...any) error) (k storedKey, err error) {
+	var created, revoked text
+	err = scan(&k.id, &k.ID, &k.hash, &k.Role, &k.Name, &created, (*text)(&k.CreatedBy), &k.ExpiresOn, &revoked, &k.LastUsedOn)
+	if err != nil {
+		return k, err
+	}
+	if k.CreatedAt, err = time.Parse(time.DateTime, string(created)); err == nil && revoked != "" {
+		k.RevokedAt = new(time.Time)
+		*k.RevokedAt, err = time.Parse(time.DateTime, string(revoked))
+	}
+	return k, err
+}
+
+// good reports whether the key is taken on this day.
+func (k storedKey) good(today library.Date) bool {
+	return k.RevokedAt == nil && (k.ExpiresOn == nil || *k.ExpiresOn >= today)
+}
+
+// withoutIdempotencyKey keeps write from storing an answer that holds a token.
+func withoutIdempotencyKey(ctx context.Context) context.Context {
+	return library.WithIdempotencyKey(ctx, library.IdempotencyKey{})
+}
+
+// CreateKey is library.Store's.
+func (s *Store) CreateKey(ctx context.Context, n library.NewKey) (library.Key, string, error) {
+	ctx = withoutIdempotencyKey(ctx)
+	type made struct {
+		library.Key
+		token string
+	}
+	m, err := write(ctx, s, func(t *tx) (made, error) {
+		n := n
+		if err := n.Clean(t.today); err != nil {
+			return made{}, err
+		}
+		caller, _ := library.CallerOf(ctx)
+		m := made{Key: library.Key{Name: n.Name, Role: n.Role, CreatedAt: s.now().UTC().Truncate(time.Second), CreatedBy: caller.KeyID, ExpiresOn: n.ExpiresOn}}
+		m.token, m.ID = library.NewToken()
+		_, err := t.exec(ctx, `INSERT INTO access_keys (key_id, token_hash, role, name, created_at, created_by, expires_on) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			m.ID, hashed(library.TokenHash(m.token)).String(), string(m.Role), m.Name, m.CreatedAt.Format(time.DateTime), null(m.CreatedBy), n.ExpiresOn)
+		if classOf(err) == duplicate {
+			err = errFreeAgain // another random id will do
+		}
+		return m, err
+	})
+	return m.Key, m.token, err
+}
+
+// FindKeys is library.Store's.
+func (s *Store) FindKeys(ctx context.Context, p library.Page) (keys []library.Key, next int64, err error) {
+	err = s.read(ctx, func(q querier) error {
+		// One more than asked for tells whether there is a next page.
+		stored, err := collect(ctx, q, scanKey, `SELECT `+keyColumns+` FROM access_keys k WHERE k.id > ? ORDER BY k.id LIMIT ?`, []any{p.After, p.Limit + 1})
+		if err != nil {
+			return err
+		}
+		next = 0
+		if len(stored) > p.Limit {
+			stored = stored[:p.Limit]
+			next = stored[p.Limit-1].id
+		}
+		keys = make([]library.Key, len(stored))
+		for i, k := range stored {
+			keys[i] = k.Key
+		}
+		return nil
+	})
+	return keys, next, err
+}
+
+// RevokeKey is library.Store's.
+func (s *Store) RevokeKey(ctx context.Context, id string) error {
+	if !library.IsKeyID(id) {
+		return library.ErrKeyNotFound
+	}
+	_, err := write(withoutIdempotencyKey(ctx), s, func(t *tx) (nothing struct{}, err error) {
+		var revoked text
+		err = one(ctx, t, `SELECT revoked_at FROM access_keys WHERE key_id = ?`+s.dialect.forUpdate, []any{id}, &revoked)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nothing, library.ErrKeyNotFound
+		}
+		if err != nil || revoked != "" {
+			return nothing, err
+		}
+		t.change(`UPDATE access_keys SET revoked_at = ? WHERE key_id = ? AND revoked_at IS NULL`, t.stamp(), id)
+		t.later(`DELETE FROM sessions WHERE key_id = ?`, id) // no look-up would find them any more
+		return nothing, nil
+	})
+	s.callers.forget(func(_ hashed, c library.Caller) bool { return c.KeyID == id }) // whatever came of it
+	return err
+}
+
+// Authenticate is library.Store's.
+func (s *Store) Authenticate(ctx context.Context, token string) (library.Caller, error) {
+	id, ok := library.ParseToken(token)
+	if !ok {
+		return library.Caller{}, library.ErrKeyUnknown
+	}
+	hash := hashed(library.TokenHash(token))
+	return s.caller(ctx, hash, func(ctx context.Context) (known, error) {
+		k, err := findKey(ctx, s, `SELECT `+keyColumns+` FROM access_keys k WHERE k.key_id = ?`, id)
+		today := s.policy.Today(s.now())
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return known{}, library.ErrKeyUnknown
+		case err != nil:
+			return known{}, err
+		case subtle.ConstantTimeCompare([]byte(k.hash), []byte(hash.String())) != 1 || !k.good(today):
+			return known{}, library.ErrKeyUnknown
+		}
+		if k.LastUsedOn == nil || *k.LastUsedOn < today {
+			s.beside(ctx, "use of a key not noted", func(ctx context.Context) error {
+				return s.inTx(ctx, func(t *tx) error { return t.noteKey(k.ID) })
+			})
+		}
+		return known{caller: library.Caller{KeyID: k.ID, Role: k.Role, Name: k.Name}, expiresOn: k.ExpiresOn}, nil
+	})
+}
+
+// findKey reads one key, and what more the query selects into more.
+func findKey(ctx context.Context, s *Store, query string, arg any, more ...any) (k storedKey, err error) {
+	err = s.read(ctx, func(q querier) error {
+		k, err = scanKey(func(into ...any) error { return one(ctx, q, query, []any{arg}, append(into, more...)...) })
+		return err
+	})
+	return k, err
+}
+
+// noteKey queues the note that a key was used today.
+func (t *tx) noteKey(id string) error {
+	t.later(`UPDATE access_keys SET last_used_on = ? WHERE key_id = ? AND (last_used_on IS NULL OR last_used_on < ?)`, t.today, id, t.today)
+	return nil
+}
+
+// BeginSession is library.Store's.
+func (s *Store) BeginSession(ctx context.Context, token, who string) (library.Session, error) {
+	who, err := library.CleanInitials(who)
+	if err != nil {
+		return library.Session{}, err
+	}
+	caller, err := s.Authenticate(ctx, token)
+	if err != nil {
+		return library.Session{}, err
+	}
+	caller.Who = who
+	begun := library.Session{Token: library.NewSessionToken(), Caller: caller}
+	return write(withoutIdempotencyKey(ctx), s, func(t *tx) (library.Session, error) {
+		begun.EndsAt = s.now().UTC().Truncate(time.Second).Add(library.SessionLife)
+		_, err := t.exec(ctx, `INSERT INTO sessions (token_hash, key_id, who, created_at, last_used_at) VALUES (?, ?, ?, ?, ?)`,
+			hashed(library.TokenHash(begun.Token)).String(), caller.KeyID, null(who), t.stamp(), t.stamp())
+		return begun, err
+	})
+}
+
+// touchEvery is how often it is noted that a session is used. So one ends this much, and library.KeyFreshness, before its time at the most.
+const touchEvery = 5 * time.Minute
+
+// AuthenticateSession is library.Store's.
+func (s *Store) AuthenticateSession(ctx context.Context, token string) (library.Caller, error) {
+	if !library.IsSessionToken(token) {
+		return library.Caller{}, library.ErrSessionEnded
+	}
+	hash := hashed(library.TokenHash(token))
+	return s.caller(ctx, hash, func(ctx context.Context) (known, error) {
+		var who, created, used text
+		k, err := findKey(ctx, s, `
+			SELECT `+keyColumns+`, s.who, s.created_at, s.last_used_at
+			FROM sessions s JOIN access_keys k ON k.key_id = s.key_id WHERE s.token_hash = ?`, hash.String(), &who, &created, &used)
+		if errors.Is(err, sql.ErrNoRows) {
+			return known{}, library.ErrSessionEnded
+		}
+		if err != nil {
+			return known{}, err
+		}
+		began, err := time.Parse(time.DateTime, string(created))
+		if err != nil {
+			return known{}, err
+		}
+		lastUsed, err := time.Parse(time.DateTime, string(used))
+		if err != nil {
+			return known{}, err
+		}
+		now, ends := s.now(), began.Add(library.SessionLife)
+		today := s.policy.Today(now)
+		if !k.good(today) || !now.Before(ends) || !now.Before(lastUsed.Add(library.SessionIdle)) {
+			return known{}, library.ErrSessionEnded
+		}
+		if now.Sub(lastUsed) >= touchEvery {
+			s.beside(ctx, "use of a session not noted", func(ctx context.Context) error {
+				return s.inTx(ctx, func(t *tx) error {
+					t.later(`UPDATE sessions SET last_used_at = ? WHERE token_hash = ? AND last_used_at < ?`, t.stamp(), hash.String(), t.stamp())
+					if k.LastUsedOn == nil || *k.LastUsedOn < today {
+						return t.noteKey(k.ID)
+					}
+					return nil
+				})
+			})
+		}
+		return known{caller: library.Caller{KeyID: k.ID, Role: k.Role, Name: k.Name, Who: string(who)}, expiresOn: k.ExpiresOn, ends: ends}, nil
+	})
+}
+
+// EndSession is library.Store's.
+func (s *Store) EndSession(ctx context.Context, token string) error {
+	if !library.IsSessionToken(token) {
+		return nil
+	}
+	hash := hashed(library.TokenHash(token))
+	_, err := write(withoutIdempotencyKey(ctx), s, func(t *tx) (nothing struct{}, err error) {
+		t.later(`DELETE FROM sessions WHERE token_hash = ?`, hash.String())
+		return nothing, nil
+	})
+	s.callers.forget(func(h hashed, _ library.Caller) bool { return h == hash })
+	return err
+}
+
+// callers remembers whose tokens were found, for library.KeyFreshness. Its zero value is ready.
+type callers struct {
+	mu     sync.Mutex
+	known  map[hashed]known
+	asking map[hashed]*lookup
+}
+
+// known is a token that was found.
+type known struct {
+	caller library.Caller
+	// since is when it was asked for: what is committed later is not in it.
+	since time.Time
+	// expiresOn is the key's, nil: never; ends is the session's, zero for a key.
+	expiresOn *library.Date
+	ends      time.Time
+}
+
+// lookup is a question under way, for all who ask it meanwhile.
+type lookup struct {
+	done  chan struct{}
+	found known
+	err   error
+}
+
+const (
+	// maxKnown bounds the memory; a library has far fewer keys and sessions.
+	maxKnown = 10_000
+	// lookupWithin is how long a question may take, whatever becomes of the caller who asked first.
+	lookupWithin = 5 * time.Second
+)
+
+// caller is whose token it is, as was found a moment ago, or as ask finds now.
+func (s *Store) caller(ctx context.Context, hash hashed, ask func(context.Context) (known, error)) (library.Caller, error) {
+	c := &s.callers
+	c.mu.Lock()
+	if k, ok := c.known[hash]; ok && s.fresh(k) {
+		c.mu.Unlock()
+		return k.caller, nil
+	}
+	l, others := c.asking[hash]
+	if !others {
+		l = &lookup{done: make(chan struct{}), err: library.ErrUnavailable}
+		if c.asking == nil {
+			c.known, c.asking = map[hashed]known{}, map[hashed]*lookup{}
+		}
+		c.asking[hash] = l
+	}
+	c.mu.Unlock()
+	if others {
+		select {
+		case <-l.done:
+			return l.found.caller, l.err
+		case <-ctx.Done():
+			return library.Caller{}, library.ErrUnavailable.Because(ctx.Err())
+		}
+	}
+	defer s.answer(hash, l) // also where ask panics
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupWithin)
+	defer cancel()
+	since := s.clock()
+	l.found, l.err = ask(ctx)
+	l.found.since = since
+	return l.found.caller, l.err
+}
+
+// answer hands a question's answer to all who wait for it, and remembers what was found, unless it was forgotten meanwhile.
+func (s *Store) answer(hash hashed, l *lookup) {
+	c := &s.callers
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asking[hash] == l {
+		delete(c.asking, hash)
+		if l.err == nil {
+			if len(c.known) >= maxKnown {
+				c.known = map[hashed]known{}
+			}
+			c.known[hash] = l.found
+		} else {
+			delete(c.known, hash)
+		}
+	}
+	close(l.done)
+}
+
+// clock is the time now without the monotonic reading, which stands still while a function on Lambda is frozen.
+func (s *Store) clock() time.Time { return s.now().Round(0) }
+
+// fresh reports whether what is known may be used without asking again. A clock that was set back makes it stale.
+func (s *Store) fresh(k known) bool {
+	now := s.clock()
+	age := now.Sub(k.since)
+	return age >= 0 && age < library.KeyFreshness && (k.ends.IsZero() || now.Before(k.ends)) && (k.expiresOn == nil || *k.expiresOn >= s.policy.Today(now))
+}
+
+// forget forgets those callers, and has no question that was asked before be remembered or answer who asks from now on.
+func (c *callers) forget(which func(hashed, library.Caller) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for hash, k := range c.known {
+		if which(hash, k.caller) {
+			delete(c.known, hash)
+		}
+	}
+	clear(c.asking)
+}
