@@ -47,6 +47,7 @@ type settings struct {
 	DBMaxIdleConns    int            `envconfig:"DB_MAX_IDLE_CONNS" unset:"10; on Lambda 1" desc:"of these, how many are kept while idle"`
 	DBConnMaxLifetime *time.Duration `envconfig:"DB_CONN_MAX_LIFETIME" unset:"3m; on Lambda 60s" desc:"age at which a connection is closed"`
 	DBConnMaxIdleTime *time.Duration `envconfig:"DB_CONN_MAX_IDLE_TIME" unset:"30s; on Lambda none" desc:"idle time after which a connection is closed"`
+	DBBatches         string         `envconfig:"DB_BATCHES" unset:"on; off through RDS Proxy, on Galera and on Lambda" desc:"on sends a transaction's statements to MySQL several at once, off one by one, for a proxy that takes no more"`
 
 	Migrate string `envconfig:"MIGRATE" unset:"auto; on Lambda off" desc:"auto brings the schema up to date at the start, off leaves it"`
 
@@ -190,7 +191,7 @@ func (s *settings) check() (err error) {
 			return fmt.Errorf("%s: must be from %d to %d", n.name, n.low, n.top)
 		}
 	}
-	for _, c := range []struct{ name, value, one, other string }{{"MIGRATE", s.Migrate, "auto", "off"}, {"LOG_FORMAT", s.LogFormat, "json", "text"}} {
+	for _, c := range []struct{ name, value, one, other string }{{"MIGRATE", s.Migrate, "auto", "off"}, {"LOG_FORMAT", s.LogFormat, "json", "text"}, {"DB_BATCHES", s.DBBatches, "on", "off"}} {
 		if c.value != "" && c.value != c.one && c.value != c.other {
 			return fmt.Errorf("%s: must be %s or %s", c.name, c.one, c.other)
 		}
@@ -277,9 +278,10 @@ func (s settings) database(logger *slog.Logger) db.Config {
 		MaxOpenConns: s.DBMaxOpenConns, MaxIdleConns: s.DBMaxIdleConns,
 		ConnMaxLifetime: either(s.DBConnMaxLifetime, time.Minute, 3*time.Minute),
 		// The cleaner of idle connections is frozen with the function, so on Lambda it would do nothing but harm.
-		ConnMaxIdleTime: either(s.DBConnMaxIdleTime, 0, 30*time.Second),
-		SetSession:      !runtime.OnLambda(),
-		Logger:          logger,
+		ConnMaxIdleTime:  either(s.DBConnMaxIdleTime, 0, 30*time.Second),
+		SetSession:       !runtime.OnLambda(),
+		SingleStatements: s.DBBatches == "off",
+		Logger:           logger,
 	}}
 	if runtime.OnLambda() { // an instance serves one call at a time
 		c.MaxOpenConns, c.MaxIdleConns = max(c.MaxOpenConns, 1), max(c.MaxIdleConns, 1)

@@ -62,7 +62,7 @@ func (t *tx) send(ctx context.Context) (last affected, err error) {
 	ctx, cancel := t.within(ctx)
 	defer cancel()
 	t.open = true
-	if !t.s.database.Batches {
+	if !t.s.database.Batches() {
 		for _, st := range queue {
 			if last, err = t.sendOne(ctx, st); err != nil {
 				return last, err
@@ -210,7 +210,7 @@ func (t *tx) insert(ctx context.Context, query string, args ...any) (int64, erro
 // QueryContext sends the queue and the SELECT. In the queue there must be none that has rows of its own.
 func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	// Without within: the rows are read after this has returned.
-	if !t.s.database.Batches {
+	if !t.s.database.Batches() {
 		if _, err := t.send(ctx); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ package connect
 import (
 	"database/sql"
 	"errors"
+	"sync/atomic"
 )
 
 // Engine is a kind of database.
@@ -25,16 +26,19 @@ type Database struct {
 	// connections to the reads. They are the same pool where there is one connection only.
 	Reads, Writes         *sql.DB
 	ReadWidth, WriteWidth int
-	// Batches reports that a connection of Writes takes several statements at once, with semicolons between.
-	Batches bool
 	// Probe asks whether the database answers, without a turn at the pools: it has one connection of its own. It is Reads where
 	// there is one connection only.
 	Probe *sql.DB
 	// Bounded reports that a connection ends each statement within StatementTimeout by itself.
 	Bounded bool
 
+	batches    atomic.Bool // until a server of a Galera cluster is met
 	migrations func() (*sql.DB, error)
 }
+
+// Batches reports whether a connection of Writes takes a transaction's statements several at once, with semicolons between. It is
+// to be asked with the connection in hand: the first one shows what the server is.
+func (d *Database) Batches() bool { return d.batches.Load() }
 
 // Migrations opens a pool whose statements may take as long as a migration needs. The caller closes it.
 func (d *Database) Migrations() (*sql.DB, error) { return d.migrations() }

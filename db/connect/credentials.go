@@ -188,6 +188,8 @@ type connector struct {
 	servers *servers
 	session session
 	checked atomic.Bool // the server's variables were looked at
+	// batches is the Database's, where the connections take several statements at once.
+	batches *atomic.Bool
 }
 
 // Connect returns errors of type *Error.
@@ -236,7 +238,15 @@ func (c *connector) connectTo(ctx context.Context, to *server, l login) (driver.
 }
 
 func (c *connector) setUp(ctx context.Context, conn driver.Conn) error {
-	if err := c.session.setUp(ctx, conn); err != nil {
+	if c.batches != nil && c.batches.Load() {
+		galera, err := c.session.setUpAndAsk(ctx, conn)
+		if err != nil {
+			return err
+		}
+		if galera {
+			c.batches.Store(false)
+		}
+	} else if err := c.session.setUp(ctx, conn); err != nil {
 		return err
 	}
 	if c.checked.Load() {

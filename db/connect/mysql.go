@@ -68,15 +68,19 @@ func openMySQL(c Config, t *mysqlTarget) (*Database, error) {
 
 	ours := session{all: c.SetSession, lockWait: lockWait, writable: servers.several()}
 	migrations := session{all: c.SetSession, writable: servers.several()}
+	d := &Database{Engine: MySQL, Name: cmp.Or(t.name, "of its secret"), Bounded: true}
 	open := func(cfg *mysql.Config, session session) (*sql.DB, error) {
 		c, err := mysql.NewConnector(cfg)
 		if err != nil {
 			return nil, errors.New("DATABASE_URL: cannot be used with the MySQL driver")
 		}
-		return sql.OpenDB(&connector{Connector: c, servers: servers, session: session}), nil
+		made := &connector{Connector: c, servers: servers, session: session}
+		if cfg.MultiStatements {
+			made.batches = &d.batches
+		}
+		return sql.OpenDB(made), nil
 	}
-	d := &Database{Engine: MySQL, Name: cmp.Or(t.name, "of its secret"), Bounded: true,
-		migrations: func() (*sql.DB, error) { return open(migration, migrations) }}
+	d.migrations = func() (*sql.DB, error) { return open(migration, migrations) }
 	pool := func(cfg *mysql.Config, width int) (*sql.DB, error) {
 		pool, err := open(cfg, ours)
 		if err != nil {
@@ -96,9 +100,9 @@ func openMySQL(c Config, t *mysqlTarget) (*Database, error) {
 	}
 	d.WriteWidth = max(1, width*2/5)
 	d.ReadWidth = width - d.WriteWidth
-	d.Batches = !c.SingleStatements && !slices.ContainsFunc(servers.list, func(one *server) bool { return isProxy(one.host) })
+	d.batches.Store(!c.SingleStatements && !slices.ContainsFunc(servers.list, func(one *server) bool { return isProxy(one.host) }))
 	writes := cfg.Clone()
-	writes.MultiStatements = d.Batches // only here: elsewhere a slip in escaping must not become a second statement
+	writes.MultiStatements = d.Batches() // only here: elsewhere a slip in escaping must not become a second statement
 	if d.Reads, err = pool(cfg, d.ReadWidth); err != nil {
 		return nil, err
 	}

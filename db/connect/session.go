@@ -93,6 +93,31 @@ var errNotWritable = errors.New("the server is read-only")
 // setUp makes the session of a new connection the program's own.
 func (s session) setUp(ctx context.Context, conn driver.Conn) error {
 	_, err := conn.(driver.ExecerContext).ExecContext(ctx, s.statement(), nil)
+	return setUpError(err)
+}
+
+// setUpAndAsk is setUp for a connection that takes several statements at once. In the same round trip it asks whether the server
+// is one of a Galera cluster. Where another node's write aborts a transaction there while a batch runs, the rest of the batch is
+// not refused: it is carried out, each statement for itself, and a book is lent twice (seen on MariaDB 10.11). Between
+// statements that are sent one by one the abort is an error like a deadlock.
+func (s session) setUpAndAsk(ctx context.Context, conn driver.Conn) (galera bool, err error) {
+	rows, err := conn.(driver.QueryerContext).QueryContext(ctx, s.statement()+"; SHOW VARIABLES LIKE 'wsrep_on'", nil)
+	if err != nil {
+		return false, setUpError(err)
+	}
+	defer rows.Close()
+	variable := make([]driver.Value, 2)
+	switch err := rows.Next(variable); err {
+	case nil:
+		galera = fmt.Sprintf("%s", variable[1]) != "OFF"
+	case io.EOF: // a server that cannot be of one
+	default:
+		return false, fmt.Errorf("ask whether the server is one of a Galera cluster: %w", err)
+	}
+	return galera, nil
+}
+
+func setUpError(err error) error {
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok && e.Number == 1231 && strings.Contains(e.Message, notWritable) {
 		return errNotWritable
 	}
