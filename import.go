@@ -13,6 +13,7 @@ import (
 
 	"library-management/db"
 	"library-management/importer"
+	"library-management/library"
 )
 
 // imports are the arguments of library import.
@@ -88,6 +89,7 @@ func (i imports) run(ctx context.Context, s settings, stdin io.Reader, stdout, s
 	}
 	// What an import remembers of its rows is large and holds no pointers: more frequent collections cost little and save half of it.
 	defer debug.SetGCPercent(debug.SetGCPercent(40))
+	ctx = library.WithCaller(ctx, library.Caller{KeyID: library.CallerImport})
 	m := &importer.Import{Store: store, Columns: columns, Lenient: i.lenient, Refused: stderr}
 	refused := 0
 	for _, p := range parts {

@@ -385,14 +385,19 @@ func (b *loanBatch) claim(l *loan, c claim) {
 func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 	t := b.t
 	mark := rand.Int64() // to find the new loans' ids by
+	by, _ := doer(ctx)
 	var inserts []any
 	n := 0
 	for _, l := range b.touched {
 		if l.new {
 			n++
-			inserts = append(inserts, l.bookID, l.userID, l.borrowed, l.due, l.returned, l.fine, mark)
+			closedBy := by
+			if l.returned == nil {
+				closedBy = nil
+			}
+			inserts = append(inserts, l.bookID, l.userID, l.borrowed, l.due, l.returned, l.fine, mark, by, closedBy)
 		} else if l.closing {
-			if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ? WHERE id = ?`, *l.returned, l.fine, l.id); err != nil {
+			if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ?, closed_by = ? WHERE id = ?`, *l.returned, l.fine, by, l.id); err != nil {
 				return err
 			}
 		}
@@ -416,7 +421,7 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 	started := t.stamp()
 	var claims []any
 	if n > 0 {
-		if err := t.insertMany(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on, fine, opened_op) VALUES `, n, inserts); err != nil {
+		if err := t.insertMany(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on, fine, opened_op, opened_by, closed_by) VALUES `, n, inserts); err != nil {
 			return err
 		}
 		// The ids of the new ones, by the operation that made them.

@@ -50,6 +50,12 @@ func withoutIdempotencyKey(ctx context.Context) context.Context {
 	return library.WithIdempotencyKey(ctx, library.IdempotencyKey{})
 }
 
+// doer is what is kept with a change of who made it: the key's id and the person's initials, NULL where nobody is known.
+func doer(ctx context.Context) (by, who any) {
+	c, _ := library.CallerOf(ctx)
+	return null(c.KeyID), null(c.Who)
+}
+
 // CreateKey is library.Store's.
 func (s *Store) CreateKey(ctx context.Context, n library.NewKey) (library.Key, string, error) {
 	ctx = withoutIdempotencyKey(ctx)

@@ -58,7 +58,8 @@ func (s *Store) Borrow(ctx context.Context, bookID, userID int64) (library.Book,
 		due := s.policy.DueOn(t.today)
 		t.change(`UPDATE users SET open_loans = open_loans + 1 WHERE id = ? AND deleted_at IS NULL AND open_loans < ?`, userID, s.policy.BorrowLimit)
 		t.change(`UPDATE books SET on_loan = on_loan + 1 WHERE id = ? AND deleted_at IS NULL AND on_loan < copies`, bookID)
-		t.change(`INSERT INTO loans (book_id, user_id, borrowed_on, due_on) VALUES (?, ?, ?, ?)`, bookID, userID, t.today, due)
+		by, who := doer(ctx)
+		t.change(`INSERT INTO loans (book_id, user_id, borrowed_on, due_on, opened_by, opened_who) VALUES (?, ?, ?, ?, ?, ?)`, bookID, userID, t.today, due, by, who)
 		l.book.CopiesAvailable--
 		l.book.BorrowedByID, l.book.DueDate = &userID, &due // the loan just made, whatever other copies there are
 		return l.book, nil
@@ -81,7 +82,8 @@ func (s *Store) Return(ctx context.Context, bookID, userID int64) (library.Book,
 		fine := s.policy.Fine(l.due, t.today)
 		t.change(`UPDATE users SET open_loans = open_loans - 1, total_fines = total_fines + ? WHERE id = ? AND deleted_at IS NULL AND open_loans > 0`, fine, userID)
 		t.change(`UPDATE books SET on_loan = on_loan - 1 WHERE id = ? AND deleted_at IS NULL AND on_loan > 0`, bookID)
-		t.change(`UPDATE loans SET returned_on = ?, fine = ? WHERE id = ? AND returned_on IS NULL`, t.today, fine, l.loan)
+		by, who := doer(ctx)
+		t.change(`UPDATE loans SET returned_on = ?, fine = ?, closed_by = ?, closed_who = ? WHERE id = ? AND returned_on IS NULL`, t.today, fine, by, who, l.loan)
 		l.book.CopiesAvailable++ // so one is free, and nobody is named
 		return l.book, nil
 	})
