@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -39,6 +40,10 @@ const usage = `library lends books: an API on a port, or on AWS Lambda where it 
     --dry-run                          say what that would do, and change nothing
     --lenient                          take rows without the cells that are wrong where they can do without them
     --columns "barcode=Item No,..."    what the file's header calls a column
+  library key add ROLE --name NAME     make a key for a reader, a desk or an admin, and print it once; it is good for a year
+    --expires 90d, --never             for so many days, or for ever
+  library key list                     list the keys
+  library key revoke ID                have a key refused from now on
   library backup FILE                  copy the SQLite database into a new file, also while the API is served from it
   library healthcheck                  ask the server on this machine whether it lives: exit status 0 or 1
   library openapi [--yaml]             print the API's OpenAPI document
@@ -72,8 +77,15 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 	flags := flag.NewFlagSet(command, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	var imports imports
+	var keys keys
 	var yaml bool
+	var words []string
 	switch command {
+	case "key":
+		keys.flags(flags)
+		for len(args) > 0 && !strings.HasPrefix(args[0], "-") { // what comes before the flags
+			words, args = append(words, args[0]), args[1:]
+		}
 	case "import":
 		imports.flags(flags)
 	case "openapi":
@@ -90,6 +102,10 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 	if command == "migrate" {
 		if len(args) != 1 || args[0] != "up" && args[0] != "status" && args[0] != "adopt" {
 			return fmt.Errorf("migrate is followed by up, status or adopt: %w", errUsage)
+		}
+	} else if command == "key" {
+		if err := keys.words(append(words, args...)); err != nil {
+			return err
 		}
 	} else if command == "backup" {
 		if len(args) != 1 || args[0] == "" {
@@ -113,7 +129,7 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 			_, err = stdout.Write(text)
 		}
 		return err
-	case "serve", "migrate", "import", "backup", "healthcheck":
+	case "serve", "migrate", "import", "key", "backup", "healthcheck":
 	default:
 		return fmt.Errorf("there is no such subcommand: %w", errUsage)
 	}
@@ -131,6 +147,8 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 		return backup(ctx, s, args[0], stdout, stderr)
 	case "import":
 		return imports.run(ctx, s, stdin, stdout, stderr)
+	case "key":
+		return keys.run(ctx, s, stdout, stderr)
 	}
 	return migrate(ctx, s, args[0], stdout, stderr)
 }

@@ -45,6 +45,9 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		}
 		return store.Ready(ctx)
 	}
+	if api.RootKey, err = s.rootKey(logger); err != nil {
+		return err
+	}
 	if err := api.Check(); err != nil {
 		return err
 	}

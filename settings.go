@@ -56,6 +56,10 @@ type settings struct {
 	FinePerDay  int64  `envconfig:"FINE_PER_DAY" default:"1" desc:"fine for each day after the due date"`
 	TZName      string `envconfig:"TZ_NAME" default:"UTC" desc:"time zone whose calendar the dates are those of"`
 
+	AdminKey          secret `envconfig:"ADMIN_KEY" desc:"the root key, of 32 characters or more: with it keys are made, listed and revoked, and nothing else is done"`
+	AdminKeyFile      string `envconfig:"ADMIN_KEY_FILE" desc:"a file with the root key, instead of ADMIN_KEY; read at each use, so it may be replaced"`
+	AdminKeySecretARN string `envconfig:"ADMIN_KEY_SECRET_ARN" desc:"a secret of AWS Secrets Manager whose text is the root key, instead of these; read again every five minutes"`
+
 	DrainDelay     *time.Duration `envconfig:"DRAIN_DELAY" unset:"3s; 0s on a terminal and on Lambda" desc:"how long a stopping instance still serves"`
 	TrustedProxies networks       `envconfig:"TRUSTED_PROXIES" desc:"addresses and networks, with commas between, whose X-Forwarded-For is believed"`
 	CORSOrigins    list           `envconfig:"CORS_ORIGINS" default:"*" desc:"origins, with commas between, whose pages may call"`
@@ -145,7 +149,7 @@ func trimVariable(v variable) error {
 		return errors.New("must not contain control characters, such as a line break")
 	case cut == "":
 		return os.Unsetenv(v.name)
-	case cut != value && v.secret:
+	case cut != value && v.name == "DB_PASSWORD":
 		return errors.New("begins or ends with a space or a line break; a password that does goes into DB_PASSWORD_FILE")
 	case cut != value:
 		return os.Setenv(v.name, cut)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"library-management/db/connect"
 	"library-management/library"
 )
 
@@ -145,7 +146,7 @@ func (s *Store) Authenticate(ctx context.Context, token string) (library.Caller,
 		}
 		if k.LastUsedOn == nil || *k.LastUsedOn < today {
 			s.beside(ctx, "use of a key not noted", func(ctx context.Context) error {
-				return s.inTx(ctx, func(t *tx) error { return t.noteKey(k.ID) })
+				return s.noteKey(ctx, k.ID, today)
 			})
 		}
 		return known{caller: library.Caller{KeyID: k.ID, Role: k.Role, Name: k.Name}, expiresOn: k.ExpiresOn}, nil
@@ -161,10 +162,26 @@ func findKey(ctx context.Context, s *Store, query string, arg any, more ...any) 
 	return k, err
 }
 
-// noteKey queues the note that a key was used today.
-func (t *tx) noteKey(id string) error {
-	t.later(`UPDATE access_keys SET last_used_on = ? WHERE key_id = ? AND (last_used_on IS NULL OR last_used_on < ?)`, t.today, id, t.today)
-	return nil
+// noteKey notes that a key was used today.
+func (s *Store) noteKey(ctx context.Context, id string, today library.Date) error {
+	return s.note(ctx, `UPDATE access_keys SET last_used_on = ? WHERE key_id = ? AND (last_used_on IS NULL OR last_used_on < ?)`, today, id, today)
+}
+
+// note carries out a statement that may be lost and may be carried out twice: on MySQL in one round trip.
+func (s *Store) note(ctx context.Context, query string, args ...any) error {
+	if s.database.Engine == connect.SQLite {
+		return s.inTx(ctx, func(t *tx) error {
+			t.later(query, args...)
+			return nil
+		})
+	}
+	leave, err := s.writers.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	_, err = s.database.Writes.ExecContext(ctx, query, args...)
+	return err
 }
 
 // BeginSession is library.Store's.
@@ -222,13 +239,11 @@ func (s *Store) AuthenticateSession(ctx context.Context, token string) (library.
 		}
 		if now.Sub(lastUsed) >= touchEvery {
 			s.beside(ctx, "use of a session not noted", func(ctx context.Context) error {
-				return s.inTx(ctx, func(t *tx) error {
-					t.later(`UPDATE sessions SET last_used_at = ? WHERE token_hash = ? AND last_used_at < ?`, t.stamp(), hash.String(), t.stamp())
-					if k.LastUsedOn == nil || *k.LastUsedOn < today {
-						return t.noteKey(k.ID)
-					}
-					return nil
-				})
+				err := s.note(ctx, `UPDATE sessions SET last_used_at = ? WHERE token_hash = ? AND last_used_at < ?`, stamp(now), hash.String(), stamp(now))
+				if err == nil && (k.LastUsedOn == nil || *k.LastUsedOn < today) {
+					err = s.noteKey(ctx, k.ID, today)
+				}
+				return err
 			})
 		}
 		return known{caller: library.Caller{KeyID: k.ID, Role: k.Role, Name: k.Name, Who: string(who)}, expiresOn: k.ExpiresOn, ends: ends}, nil

@@ -201,13 +201,14 @@ func (s *Store) keysFrom() string {
 	return s.now().Add(-library.IdempotencyKeyLife).UTC().Format(time.DateTime)
 }
 
-// One write in sweepEvery deletes up to sweepStep rows of each kind that have had their time: more than come in, in small steps.
+// One write in sweepEvery deletes up to sweepStep rows of each kind that have had their time, of operations and of sessions: more than
+// come in, in small steps.
 const (
 	sweepEvery = 50
 	sweepStep  = 200
 )
 
-// sweepSometimes sweeps the rows of old operations now and then: beside the answer, or before it where nothing may outlive it.
+// sweepSometimes sweeps the rows of old operations and sessions now and then.
 func (s *Store) sweepSometimes(ctx context.Context) {
 	if rand.N(s.sweepEvery) != 0 {
 		return
@@ -234,25 +235,26 @@ func (s *Store) beside(ctx context.Context, failed string, do func(context.Conte
 func (s *Store) sweepOperations(ctx context.Context) error {
 	old := s.randomFrom(time.Now().Add(-randomLife))
 	for _, which := range []struct {
-		where, order string
-		args         []any
+		table, id, where, order string
+		args                    []any
 	}{
 		// The prefix alone is left out: MySQL pads with spaces, so a caller's key "op" equals it.
-		{`id > ? AND id < ?`, `id`, []any{randomPrefix, old}},
-		{`created_at < ? AND (id <= ? OR id >= ?)`, `created_at`, []any{s.keysFrom(), randomPrefix, randomEnd}},
+		{`idempotency_keys`, `id`, `id > ? AND id < ?`, `id`, []any{randomPrefix, old}},
+		{`idempotency_keys`, `id`, `created_at < ? AND (id <= ? OR id >= ?)`, `created_at`, []any{s.keysFrom(), randomPrefix, randomEnd}},
+		{`sessions`, `token_hash`, `created_at < ?`, `created_at`, []any{stamp(s.now().Add(-library.SessionLife))}},
 	} {
 		err := s.inTx(ctx, func(t *tx) error {
 			ids, err := collect(ctx, t, func(scan func(...any) error) (any, error) {
 				var id string
 				err := scan(&id)
 				return id, err
-			}, `SELECT id FROM idempotency_keys WHERE `+which.where+` ORDER BY `+which.order+` LIMIT ?`, append(slices.Clone(which.args), sweepStep))
+			}, `SELECT `+which.id+` FROM `+which.table+` WHERE `+which.where+` ORDER BY `+which.order+` LIMIT ?`, append(slices.Clone(which.args), sweepStep))
 			if err != nil || len(ids) == 0 {
 				return err
 			}
 			// By id, so that only these rows are locked and no gap that a new row may need. And by age once more: a key may have
 			// been used anew since.
-			_, err = t.exec(ctx, `DELETE FROM idempotency_keys WHERE id IN (`+marks(len(ids))+`) AND `+which.where, append(ids, which.args...)...)
+			_, err = t.exec(ctx, `DELETE FROM `+which.table+` WHERE `+which.id+` IN (`+marks(len(ids))+`) AND `+which.where, append(ids, which.args...)...)
 			return err
 		})
 		if err != nil {

@@ -273,4 +273,6 @@ func (t *tx) taken(ctx context.Context, fields []unique) error {
 }
 
 // stamp is the time now, in UTC, as both engines store it.
-func (t *tx) stamp() string { return t.s.now().UTC().Format("2006-01-02 15:04:05") }
+func (t *tx) stamp() string { return stamp(t.s.now()) }
+
+func stamp(at time.Time) string { return at.UTC().Format(time.DateTime) }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -87,7 +88,7 @@ func (c Config) iam(user string, to address) (credentials, error) {
 		return nil, errors.New("AWS_REGION: must be set where DB_AUTH is iam and DB_HOST does not end in .REGION.rds.amazonaws.com")
 	}
 	awsKeys := sync.OnceValue(awsKeys)
-	return &cached{now: c.now(), log: c.logger(), fetch: func(ctx context.Context) (login, time.Duration, error) {
+	return logins{&cached[login]{now: c.now(), log: c.logger(), kept: credentialsKept, fetch: func(ctx context.Context) (login, time.Duration, error) {
 		keys, err := awsKeys().Retrieve(ctx)
 		if err != nil {
 			return login{}, 0, fmt.Errorf("find the AWS keys of this process: %w", err)
@@ -101,7 +102,7 @@ func (c Config) iam(user string, to address) (credentials, error) {
 			good = min(good, time.Until(keys.Expires))
 		}
 		return login{user: user, password: token, token: true}, good, nil
-	}}, nil
+	}}}, nil
 }
 
 // The patterns are compiled when they are first needed: a cold start has no time for them.
@@ -109,31 +110,68 @@ var regionName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompil
 
 // secret is a secret of Secrets Manager that holds a user and a password.
 func (c Config) secret(id string) (credentials, error) {
+	m, err := newSecretsManager("DB_SECRET_ARN", id)
+	if err != nil {
+		return nil, err
+	}
+	return logins{&cached[login]{now: c.now(), log: c.logger(), changed: "database credentials changed", kept: credentialsKept, fetch: func(ctx context.Context) (login, time.Duration, error) {
+		text, err := m.read(ctx)
+		if err != nil {
+			return login{}, 0, err
+		}
+		l, err := parseSecret(text)
+		return l, secretFor, err
+	}}}, nil
+}
+
+// Secret is a secret of AWS Secrets Manager that is one text and no database's. What was read is used for five minutes, and
+// longer where it cannot be read anew.
+type Secret struct{ cached[string] }
+
+// NewSecret prepares the reading of a secret by its ARN, and asks nobody yet. setting is named in errors, and what in the log; check
+// refuses texts that cannot be right. No error holds the secret.
+func NewSecret(setting, arn, what string, check func(text string) error, log *slog.Logger) (*Secret, error) {
+	m, err := newSecretsManager(setting, arn)
+	if err != nil {
+		return nil, err
+	}
+	return &Secret{cached[string]{now: time.Now, log: log, changed: what + " changed", kept: what + " not read again, the old one stays in use",
+		fetch: func(ctx context.Context) (string, time.Duration, error) {
+			text, err := m.read(ctx)
+			if err == nil {
+				err = check(string(text))
+			}
+			return string(text), secretFor, err
+		}}}, nil
+}
+
+// Text is the secret's.
+func (s *Secret) Text(ctx context.Context) (string, error) { return s.get(ctx, "") }
+
+// secretsManager reads one secret.
+type secretsManager struct {
+	keys                     func() aws.CredentialsProvider
+	setting, id, region, url string
+}
+
+func newSecretsManager(setting, id string) (secretsManager, error) {
 	a, err := arn.Parse(id)
 	if err != nil || a.Service != "secretsmanager" || !regionName().MatchString(a.Region) {
-		return nil, errors.New("DB_SECRET_ARN: must be a secret's ARN, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME")
+		return secretsManager{}, fmt.Errorf("%s: must be a secret's ARN, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME", setting)
 	}
-	m := secretsManager{keys: sync.OnceValue(awsKeys), id: id, region: a.Region, url: "https://secretsmanager." + a.Region + ".amazonaws.com/"}
+	m := secretsManager{keys: sync.OnceValue(awsKeys), setting: setting, id: id, region: a.Region, url: "https://secretsmanager." + a.Region + ".amazonaws.com/"}
 	if a.Partition == "aws-cn" {
 		m.url = "https://secretsmanager." + a.Region + ".amazonaws.com.cn/"
 	}
 	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"} { // as in the SDK, the second counts more
 		if other := os.Getenv(name); other != "" {
 			if u, err := url.Parse(other); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-				return nil, fmt.Errorf("%s: must be an http or https URL", name)
+				return m, fmt.Errorf("%s: must be an http or https URL", name)
 			}
 			m.url = other
 		}
 	}
-	return &cached{now: c.now(), log: c.logger(), fetch: func(ctx context.Context) (login, time.Duration, error) {
-		l, err := m.fetch(ctx)
-		return l, secretFor, err
-	}}, nil
-}
-
-type secretsManager struct {
-	keys            func() aws.CredentialsProvider
-	id, region, url string
+	return m, nil
 }
 
 // secretsClient keeps no connection: it is used once in minutes, and a function on Lambda would wake with a dead one.
@@ -144,7 +182,7 @@ var secretsClient = &http.Client{
 	Timeout:       1400 * time.Millisecond, // of one try, of two within credentialsWithin
 }
 
-func (m secretsManager) fetch(ctx context.Context) (login, error) {
+func (m secretsManager) read(ctx context.Context) ([]byte, error) {
 	value, again, err := m.value(ctx)
 	if err != nil && again {
 		select {
@@ -154,9 +192,9 @@ func (m secretsManager) fetch(ctx context.Context) (login, error) {
 		value, _, err = m.value(ctx)
 	}
 	if err != nil {
-		return login{}, fmt.Errorf("read DB_SECRET_ARN: %w", err)
+		return nil, fmt.Errorf("read %s: %w", m.setting, err)
 	}
-	return parseSecret(value)
+	return value, nil
 }
 
 // value makes one call. Its errors hold nothing of the answer but the error's type: what Secrets Manager says of a bad

@@ -106,41 +106,49 @@ const (
 	credentialsPause = time.Second
 	// credentialsGrace is how much longer the old ones are used without asking, once an answer did not come.
 	credentialsGrace = 30 * time.Second
+
+	credentialsKept = "database credentials not refreshed, the old ones stay in use"
 )
 
 // cached keeps what fetch returns for as long as fetch says. One question is under way at a time, and all wait for its
-// answer; it outlives the caller that asked it. Where none comes, the old login stays in use.
-type cached struct {
-	fetch func(context.Context) (login, time.Duration, error)
+// answer; it outlives the caller that asked it. Where none comes, the old value stays in use.
+type cached[T comparable] struct {
+	fetch func(context.Context) (T, time.Duration, error)
 	now   func() time.Time
 	log   *slog.Logger
+	// changed and kept are what is logged where there is another value, "" for nothing, and where none came.
+	changed, kept string
 
 	mu       sync.Mutex
 	asking   chan struct{} // closed when the question under way has its answer; nil: there is none
-	have     login         // of which the zero value stands for none
+	have     T             // of which the zero value stands for none
 	err      error         // of the last question
 	until    time.Time     // have is fresh until then
 	notAgain time.Time     // no question before then
 }
 
-func (c *cached) login(ctx context.Context) (login, error) { return c.get(ctx, login{}) }
+// logins are cached credentials.
+type logins struct{ *cached[login] }
 
-func (c *cached) renew(ctx context.Context, refused login) (login, bool) {
-	l, err := c.get(ctx, refused)
-	return l, err == nil && l != refused
+func (l logins) login(ctx context.Context) (login, error) { return l.get(ctx, login{}) }
+
+func (l logins) renew(ctx context.Context, refused login) (login, bool) {
+	other, err := l.get(ctx, refused)
+	return other, err == nil && other != refused
 }
 
-// get returns another login than refused if it can.
-func (c *cached) get(ctx context.Context, refused login) (login, error) {
+// get returns another value than refused if it can.
+func (c *cached[T]) get(ctx context.Context, refused T) (T, error) {
+	var none T
 	for {
 		c.mu.Lock()
 		// Round strips the monotonic reading, which stands still while a function on Lambda is frozen.
 		now := c.now().Round(0)
-		fresh := c.have != login{} && c.have != refused && now.Before(c.until)
+		fresh := c.have != none && c.have != refused && now.Before(c.until)
 		if fresh || now.Before(c.notAgain) {
 			defer c.mu.Unlock()
-			if c.have == (login{}) {
-				return login{}, c.err
+			if c.have == none {
+				return none, c.err
 			}
 			return c.have, nil
 		}
@@ -153,32 +161,33 @@ func (c *cached) get(ctx context.Context, refused login) (login, error) {
 		select {
 		case <-asking:
 		case <-ctx.Done():
-			return login{}, ctx.Err()
+			return none, ctx.Err()
 		}
 	}
 }
 
-func (c *cached) ask(ctx context.Context) {
+func (c *cached[T]) ask(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, credentialsWithin)
 	defer cancel()
-	l, good, err := c.fetch(ctx)
+	v, good, err := c.fetch(ctx)
+	var none T
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer func() { close(c.asking); c.asking = nil }()
 	now := c.now().Round(0)
 	c.err = err
-	if err != nil || l == c.have {
+	if err != nil || v == c.have {
 		c.notAgain = now.Add(credentialsPause)
 	}
 	switch {
 	case err == nil:
-		if c.have != (login{}) && c.have != l && !l.token {
-			c.log.LogAttrs(ctx, slog.LevelInfo, "database credentials changed")
+		if c.have != none && c.have != v && c.changed != "" {
+			c.log.LogAttrs(ctx, slog.LevelInfo, c.changed)
 		}
-		c.have, c.until = l, now.Add(good)
-	case c.have != login{}:
+		c.have, c.until = v, now.Add(good)
+	case c.have != none:
 		c.until = now.Add(credentialsGrace)
-		c.log.LogAttrs(ctx, slog.LevelWarn, "database credentials not refreshed, the old ones stay in use", slog.String("error", err.Error()))
+		c.log.LogAttrs(ctx, slog.LevelWarn, c.kept, slog.String("error", err.Error()))
 	}
 }
 
