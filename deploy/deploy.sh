@@ -11,7 +11,7 @@
 # Settings, from the environment; on an update, what is unset stays as it was:
 #   NAME (library)  AWS_REGION (us-east-1)  IMAGE  PRODUCTION  CERTIFICATE  ALARM_EMAIL  PROXY  ARCH  SETTINGS  SNAPSHOT
 #   INSTANCE_TYPE  MIN_INSTANCES  MAX_INSTANCES  DATABASE_CLASS  STORAGE  ENGINE_VERSION  ENGINE_FAMILY  VPC_PREFIX
-#   LOG_DAYS  DATABASE_NAME  MAX_STORAGE  MASTER_SECRET
+#   LOG_DAYS  DATABASE_NAME  MAX_STORAGE  MASTER_SECRET  CLIENT_CIDR
 set -euo pipefail # and nothing that macOS's old bash does not know
 cd "$(dirname "$0")"
 
@@ -157,6 +157,7 @@ up() {
 
   parameters=()
   set_if Production "${PRODUCTION:-}"; set_if LogDays "${LOG_DAYS:-}"; set_if VpcPrefix "${VPC_PREFIX:-}"
+  set_if ClientCidr "${CLIENT_CIDR:-}"
   apply "$network" network.yaml "${parameters[@]+"${parameters[@]}"}"
 
   parameters=("NetworkStack=$network")

@@ -183,6 +183,8 @@ func TestDeploy(t *testing.T) {
 			[]string{"update-termination-protection", "Production="}, "library-app.Url"},
 		{"up: production is protected", nil, append(image, "PRODUCTION=true"), []string{"-y", "up"}, false,
 			[]string{"Production=true", "update-termination-protection --enable", "Production=true", "update-termination-protection --enable", "Production=true", "update-termination-protection --enable"}, nil, ""},
+		{"up: for some networks only", exists, []string{"CLIENT_CIDR=203.0.113.0/24,198.51.100.7/32"}, []string{"-y", "up"}, false,
+			[]string{"deploy --stack-name library-network", "ClientCidr=203.0.113.0/24,198.51.100.7/32", execute("network")}, nil, ""},
 		{"up: no image at first", nil, nil, []string{"-y", "up"}, true, nil, []string{"deploy"}, "IMAGE="},
 		{"up: nobody to ask", nil, image, []string{"up"}, true, []string{"describe-change-set"}, []string{"execute-change-set"}, "-y says yes"},
 		{"up: nothing to change", and("unchanged", ""), nil, []string{"-y", "up"}, false, []string{"ecs run-task"}, []string{"execute-change-set"}, "nothing to change"},

@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -32,7 +33,9 @@ var faults = []struct{ rule, file, old, new, finds string }{
 	{"secrets", "app", "STACK='${AWS::StackName}'", "DB_PASSWORD='correcthorse'", "correcthorse"},
 	{"secrets", "user data", "DB_TLS=rds", "DATABASE_URL=mysql://a:b@c/d", "://a:b@"},
 
-	{"ways", "network", "FromPort: 80, ToPort: 80, CidrIp", "FromPort: 22, ToPort: 22, CidrIp", "0.0.0.0/0 > WebSecurityGroup: tcp 22-22"},
+	{"ways", "network", "FromPort: 80, ToPort: 80, CidrIp", "FromPort: 22, ToPort: 22, CidrIp", "0.0.0.0/0] or [IsNarrowed ClientNetworks.PrefixListId AWS::NoValue] > WebSecurityGroup: tcp 22-22"},
+	{"ways", "network", "CidrIp: !If [IsNarrowed, !Ref AWS::NoValue, 0.0.0.0/0]", "CidrIp: 0.0.0.0/0", "WebFromWorldHttp: 0.0.0.0/0 or "},
+	{"ways", "network", "!If [IsNarrowed, !GetAtt ClientNetworks.PrefixListId, !Ref AWS::NoValue]", "!If [IsNarrowed, !Ref AWS::NoValue, !GetAtt ClientNetworks.PrefixListId]", "AWS::NoValue ClientNetworks.PrefixListId]"},
 	{"ways", "network", "FromPort: 3306, ToPort: 3306, SourceSecurityGroupId: !Ref AppSecurityGroup", "FromPort: 3306, ToPort: 3306, CidrIp: 0.0.0.0/0", "0.0.0.0/0 > DatabaseSecurityGroup"},
 	{"ways", "network", "      SecurityGroupEgress:\n", "      SecurityGroupIngress: [{IpProtocol: tcp, FromPort: 22, ToPort: 22, CidrIp: 0.0.0.0/0}]\n      SecurityGroupEgress:\n", "22"},
 	{"ways", "network", "FromPort: 252, ToPort: 86, CidrIp: 255.255.255.255/32", "FromPort: 252, ToPort: 86, CidrIp: 0.0.0.0/0", "a rule inside"},
@@ -142,11 +145,14 @@ func checkSecrets(d deployment, report func(string, ...any)) {
 	}
 }
 
+// clients are everybody, or else the networks of ClientCidr.
+const clients = "[IsNarrowed AWS::NoValue 0.0.0.0/0] or [IsNarrowed ClientNetworks.PrefixListId AWS::NoValue]"
+
 // ways are all that packets may take: from and to groups and networks by a port, and from subnets to the world by a route.
-// The world comes in by the balancer alone, HTTPS alone goes out to it, and the data subnets lead nowhere.
+// The clients come in by the balancer alone, HTTPS alone goes out to the world, and the data subnets lead nowhere.
 var ways = []string{
-	"0.0.0.0/0 > WebSecurityGroup: tcp 80-80",
-	"0.0.0.0/0 > WebSecurityGroup: tcp 443-443",
+	clients + " > WebSecurityGroup: tcp 80-80",
+	clients + " > WebSecurityGroup: tcp 443-443",
 	"WebSecurityGroup > AppSecurityGroup: tcp 8000-8000",
 	"AppSecurityGroup > DatabaseSecurityGroup: tcp 3306-3306",
 	"AppSecurityGroup > 0.0.0.0/0: tcp 443-443",
@@ -160,15 +166,16 @@ var ways = []string{
 }
 
 func checkWays(d deployment, report func(string, ...any)) {
-	first := func(p object, keys ...string) string { // of a reference or an import, its name
+	given := func(p object, keys ...string) string { // all of them that are there; of a reference or an import, its name
+		var names []string
 		for _, key := range keys {
 			if imported, ok := at(p[key], "Fn::ImportValue").(string); ok {
-				return strings.TrimSuffix(imported[strings.Index(imported, "-")+1:], "Id")
+				names = append(names, strings.TrimSuffix(imported[strings.Index(imported, "-")+1:], "Id"))
 			} else if p[key] != nil {
-				return fmt.Sprint(p[key])
+				names = append(names, fmt.Sprint(p[key]))
 			}
 		}
-		return "anywhere"
+		return cmp.Or(strings.Join(names, " or "), "anywhere")
 	}
 	seen := map[string]bool{}
 	for _, stack := range stacks {
@@ -181,13 +188,13 @@ func checkWays(d deployment, report func(string, ...any)) {
 					report("%s: a rule inside, or none: %v %v", id, rules, p["SecurityGroupIngress"])
 				}
 			case "AWS::EC2::SecurityGroupIngress":
-				way = first(p, "SourceSecurityGroupId", "CidrIp", "CidrIpv6", "SourcePrefixListId") + " > " + first(p, "GroupId") + port
+				way = given(p, "SourceSecurityGroupId", "CidrIp", "CidrIpv6", "SourcePrefixListId") + " > " + given(p, "GroupId") + port
 			case "AWS::EC2::SecurityGroupEgress":
-				way = first(p, "GroupId") + " > " + first(p, "DestinationSecurityGroupId", "CidrIp", "CidrIpv6", "DestinationPrefixListId") + port
+				way = given(p, "GroupId") + " > " + given(p, "DestinationSecurityGroupId", "CidrIp", "CidrIpv6", "DestinationPrefixListId") + port
 			case "AWS::EC2::Route":
-				way = first(p, "RouteTableId") + " > " + first(p, "GatewayId", "NatGatewayId")
+				way = given(p, "RouteTableId") + " > " + given(p, "GatewayId", "NatGatewayId")
 			case "AWS::EC2::SubnetRouteTableAssociation":
-				way = first(p, "SubnetId") + " by " + first(p, "RouteTableId")
+				way = given(p, "SubnetId") + " by " + given(p, "RouteTableId")
 			}
 			if way != "" && !slices.Contains(ways, way) {
 				report("%s: %s", id, way)
