@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
+
+	"library-management/db/connect"
 )
 
 // A write to a database at some distance is as slow as its round trips are many. So a transaction's statements wait in a queue
@@ -64,7 +66,10 @@ func (t *tx) send(ctx context.Context) (last affected, err error) {
 	t.open = true
 	if !t.s.database.Batches() {
 		for _, st := range queue {
-			if last, err = t.sendOne(ctx, st); err != nil {
+			if err := ctx.Err(); err != nil {
+				return last, err
+			}
+			if last, err = t.sendOne(t.unwatched(ctx), st); err != nil {
 				return last, err
 			}
 		}
@@ -214,9 +219,18 @@ func (t *tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.
 		if _, err := t.send(ctx); err != nil {
 			return nil, err
 		}
-		return t.conn.QueryContext(ctx, query, args...)
+		return t.conn.QueryContext(t.unwatched(ctx), query, args...)
 	}
 	query, args = joined(append(t.pending, statement{query: query, args: args}))
 	t.pending, t.open = nil, true
 	return t.conn.QueryContext(ctx, query, args...)
+}
+
+// unwatched spares a statement on SQLite the goroutine that the driver has watch its context: it waits for nobody, and what is to
+// come is not sent once the context has ended.
+func (t *tx) unwatched(ctx context.Context) context.Context {
+	if t.s.database.Engine == connect.SQLite {
+		return context.WithoutCancel(ctx)
+	}
+	return ctx
 }

@@ -125,12 +125,9 @@ const (
 	sqliteLook = time.Millisecond
 )
 
-// beginOnSQLite begins the transaction as soon as no other process writes.
+// beginOnSQLite begins the transaction as soon as no other process writes. SQLite itself does not wait: see connect.
 func (t *tx) beginOnSQLite(ctx context.Context) error {
 	defer t.s.queue.wait()()
-	if _, err := t.conn.ExecContext(ctx, `PRAGMA busy_timeout = 0`); err != nil {
-		return err
-	}
 	begin := t.pending
 	for end := time.Now().Add(sqliteWait); ; {
 		t.pending = begin

@@ -29,7 +29,8 @@ type Database struct {
 	// Probe asks whether the database answers, without a turn at the pools: it has one connection of its own. It is Reads where
 	// there is one connection only.
 	Probe *sql.DB
-	// Bounded reports that a connection ends each statement within StatementTimeout by itself.
+	// Bounded reports that what a request reads ends within StatementTimeout by itself: on MySQL the connection sees to it; on SQLite
+	// there is no server to wait for, and another process's lock is waited for less long.
 	Bounded bool
 
 	batches    atomic.Bool // until a server of a Galera cluster is met

@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"crypto/tls"
+	"database/sql"
 )
 
 // TLSTo is what a connection to host would do by Config.TLS.
@@ -42,3 +43,14 @@ func Addresses(c Config) (list []string, err error) {
 
 // RDSRoots are the certificates in the binary.
 var RDSRoots = rdsRootsPEM
+
+// PreparedOn are the statements that a connection to SQLite keeps, by their texts.
+func PreparedOn(conn *sql.Conn) (map[string]any, error) {
+	all := map[string]any{}
+	return all, conn.Raw(func(c any) error {
+		for text, s := range c.(*preparedConn).statements {
+			all[text] = s
+		}
+		return nil
+	})
+}

@@ -11,11 +11,11 @@ import (
 	"strings"
 	"syscall"
 
-	_ "modernc.org/sqlite" // registers the driver "sqlite"
+	"modernc.org/sqlite"
 )
 
 // sqliteOptions: FULL syncs the log at each COMMIT, so that what was acknowledged survives a power cut; NORMAL would not.
-// busy_timeout is how long another process's lock is waited for: a request is answered within 4 s, as on MySQL.
+// busy_timeout is how long another process's lock is waited for, but by writes: a request is answered within 4 s, as on MySQL.
 // immediate takes the write lock at BEGIN, where it is waited for: a read that turns into a write fails at once instead.
 const sqliteOptions = "?_pragma=busy_timeout(3500)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
 
@@ -25,18 +25,24 @@ func openSQLite(file string) (*Database, error) {
 	}
 	// In a file: URI these three would end or change the path.
 	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(file) + sqliteOptions
-	open := func() (*sql.DB, error) { return sql.Open("sqlite", dsn) }
-	const readers = 9
-	d := &Database{Engine: SQLite, Name: file, ReadWidth: readers, WriteWidth: 1, migrations: open}
-	for pool, width := range map[**sql.DB]int{&d.Reads: readers, &d.Writes: 1, &d.Probe: 1} { // SQLite has one writer
-		var err error
-		if *pool, err = open(); err != nil {
-			return nil, fmt.Errorf("DATABASE_URL: %w", err)
-		}
-		(*pool).SetMaxOpenConns(width)
-		(*pool).SetMaxIdleConns(width)
+	connector, err := sqlite.NewConnector(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
-	return d, nil
+	pool := func(width int, setUp string) *sql.DB {
+		p := sql.OpenDB(sqliteConnector{connector, setUp})
+		p.SetMaxOpenConns(width)
+		p.SetMaxIdleConns(width)
+		return p
+	}
+	const readers = 9
+	return &Database{
+		Engine: SQLite, Name: file, Bounded: true,
+		Reads: pool(readers, ""), ReadWidth: readers,
+		Writes: pool(1, "PRAGMA busy_timeout = 0"), WriteWidth: 1, // SQLite has one writer; db waits for other processes
+		Probe:      pool(1, ""),
+		migrations: func() (*sql.DB, error) { return sql.OpenDB(connector), nil },
+	}, nil
 }
 
 // usable looks whether file can be a database, or become one. It makes nothing that stays.
