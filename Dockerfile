@@ -19,6 +19,8 @@ COPY --from=build --chown=65532:65532 /out/data /data
 # own temporary files go there too.
 WORKDIR /data
 ENV SQLITE_TMPDIR=/data
+# A container has to be reached from outside. Beyond this machine calls need a key, unless AUTH=off: docs/access.md.
+ENV HOST=0.0.0.0
 VOLUME /data
 USER 65532
 EXPOSE 8000

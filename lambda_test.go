@@ -33,12 +33,15 @@ type function struct {
 	ended  chan struct{}
 }
 
+// open lets everybody do everything, by any name and from one other origin.
+var open = []string{"AUTH=off", "ALLOWED_HOSTS=*", "CORS_ORIGINS=https://page.example"}
+
 // startFunction starts the program on Lambda. What follows LIBRARY_TEST_PROGRAM is what Lambda itself sets.
 func startFunction(t *testing.T, env ...string) *function {
 	t.Helper()
 	f := &function{exec.Command(os.Args[0]), lambdatest.New(t), &bytes.Buffer{}, make(chan struct{})}
 	f.Dir = t.TempDir()
-	f.Env = append(append(os.Environ(), "LIBRARY_TEST_PROGRAM=1", "GORACE=atexit_sleep_ms=0", "_HANDLER=bootstrap", f.Variable()), env...)
+	f.Env = append(append(os.Environ(), "LIBRARY_TEST_PROGRAM=1", "GORACE=atexit_sleep_ms=0", "_HANDLER=bootstrap", f.Variable()), append(slices.Clone(open), env...)...)
 	f.Stdout, f.Stderr = f.output, f.output
 	if err := f.Start(); err != nil {
 		t.Fatal(err)
@@ -213,7 +216,7 @@ func TestLambda_lends(t *testing.T) {
 					d := database(t, engine)
 					env := append(configure(t, d), "MIGRATE=auto", "LOG_LEVEL=info")
 					if door == "port" {
-						p := start(t, env...)
+						p := start(t, append(env, open...)...)
 						p.await(t, "/readyz", 200)
 						want = tell(func(r lambdatest.Request) lambdatest.Answer { return p.call(t, r) })
 						effect = rows(t, d)
@@ -242,7 +245,7 @@ func TestLambda_lends(t *testing.T) {
 				}
 			}
 			for _, answer := range want {
-				if !strings.Contains(answer, "Access-Control-Allow-Origin: *") || !strings.Contains(answer, "X-Content-Type-Options: nosniff") || strings.Contains(answer, "Content-Encoding") {
+				if !strings.Contains(answer, "Access-Control-Allow-Origin: https://page.example") || !strings.Contains(answer, "X-Content-Type-Options: nosniff") || strings.Contains(answer, "Content-Encoding") {
 					t.Errorf("the headers of %.1000s", answer)
 				}
 			}
@@ -269,7 +272,7 @@ func TestLambda_refusals(t *testing.T) {
 		"500 of an answer too large for an ALB": f.call(t, "alb_multi", lambdatest.Request{Method: "GET", Target: "/docs/swagger-ui-bundle.js", Headers: origin}),
 	} {
 		h := got.Headers
-		if fmt.Sprint(got.Status) != name[:3] || h.Get("Content-Type") != "application/problem+json" || h.Get("Access-Control-Allow-Origin") != "*" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("X-Request-ID") == "" {
+		if fmt.Sprint(got.Status) != name[:3] || h.Get("Content-Type") != "application/problem+json" || h.Get("Access-Control-Allow-Origin") != "https://page.example" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("X-Request-ID") == "" {
 			t.Errorf("%s: got %d %v %.300s", name, got.Status, h, got.Body)
 		}
 	}
@@ -279,7 +282,7 @@ func TestLambda_refusals(t *testing.T) {
 func TestLambda_conditions(t *testing.T) {
 	f := startFunction(t, append(configure(t, dbtest.SQLite(t)), "MIGRATE=auto")...)
 	f.await(t)
-	p := start(t, configure(t, dbtest.SQLite(t))...)
+	p := start(t, append(configure(t, dbtest.SQLite(t)), open...)...)
 	p.await(t, "/readyz", 200)
 	for i, door := range append([]string{"port"}, doors...) {
 		t.Run(door, func(t *testing.T) {

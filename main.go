@@ -63,6 +63,7 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		store.Start(ctx, s.migrates(), cancel)
 	}
 	logger.Info("starting", "version", version, "database", store.Name(), "migrate", s.Migrate)
+	s.warnOfAccess(logger)
 	err = runtime.Run(ctx, handlers.New(store, api), runtime.Config{
 		Addr:       s.address(),
 		DrainDelay: s.drainDelay(),

@@ -68,6 +68,9 @@ func TestSettings_bad(t *testing.T) {
 		{"MIGRATE", "yes", "MIGRATE: must be auto or off"},
 		{"LOG_LEVEL", "loud", `LOG_LEVEL: "loud" is not a level`},
 		{"LOG_FORMAT", "xml", "LOG_FORMAT: must be json or text"},
+		{"AUTH", "none", "AUTH: must be keys or off"},
+		{"PUBLIC_CATALOGUE", "yes", "PUBLIC_CATALOGUE: must be on or off"},
+		{"CORS_ORIGINS", "*", "CORS_ORIGINS: * would let every page that a browser has open read and change everything"},
 		{"CORS_ORIGINS", "example.org", "CORS_ORIGINS"},
 		{"TRUSTED_PROXIES", "10.0.0.0/99", "TRUSTED_PROXIES"},
 		{"DATABASE_URL", "postgres://u:" + password + "@h/n", "DATABASE_URL: must begin with mysql:// or sqlite://"},
@@ -125,7 +128,7 @@ func TestSettings_empty_is_unset(t *testing.T) {
 		t.Setenv(v.name, "")
 	}
 	s, err := readSettings()
-	if err != nil || s.Port != 8000 || s.BorrowLimit != 2 || s.address() != "0.0.0.0:8000" {
+	if err != nil || s.Port != 8000 || s.BorrowLimit != 2 || s.address() != "127.0.0.1:8000" {
 		t.Errorf("got %+v, %v", s, err)
 	}
 }

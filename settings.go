@@ -29,7 +29,11 @@ import (
 // unset tag says what happens by itself where there is no plain default, the desc tag is for the README and library help.
 type settings struct {
 	Port uint16 `envconfig:"PORT" default:"8000" desc:"port to listen on"`
-	Host string `envconfig:"HOST" default:"0.0.0.0" desc:"address to listen on"`
+	Host string `envconfig:"HOST" unset:"127.0.0.1; in the image 0.0.0.0" desc:"address to listen on"`
+
+	Auth            string `envconfig:"AUTH" unset:"off on 127.0.0.1, ::1 and localhost without a proxy, else keys" desc:"keys: calls need a key; off: whoever reaches the port may do everything (docs/access.md)"`
+	PublicCatalogue string `envconfig:"PUBLIC_CATALOGUE" default:"off" desc:"on: the books can be read without a key, but never who has one"`
+	AllowedHosts    list   `envconfig:"ALLOWED_HOSTS" desc:"where no key is needed: names with a dot by which the program may be called, with commas between; * for any"`
 
 	DatabaseURL string `envconfig:"DATABASE_URL" unset:"sqlite://library.db" desc:"mysql://user:password@host:3306/name, sqlite:///absolute/path or sqlite://relative/path"`
 	DBHost      string `envconfig:"DB_HOST" desc:"MySQL in pieces, instead of DATABASE_URL: its host, or several with commas"`
@@ -62,7 +66,7 @@ type settings struct {
 
 	DrainDelay     *time.Duration `envconfig:"DRAIN_DELAY" unset:"3s; 0s on a terminal and on Lambda" desc:"how long a stopping instance still serves"`
 	TrustedProxies networks       `envconfig:"TRUSTED_PROXIES" desc:"addresses and networks, with commas between, whose X-Forwarded-For is believed"`
-	CORSOrigins    list           `envconfig:"CORS_ORIGINS" default:"*" desc:"origins, with commas between, whose pages may call"`
+	CORSOrigins    list           `envconfig:"CORS_ORIGINS" desc:"origins, with commas between, whose pages may call; * for any, with a key"`
 	BasePath       string         `envconfig:"BASE_PATH" desc:"path under which a domain or a proxy publishes the program, such as /v1; taken off the paths that have it"`
 
 	MetricsAddr string `envconfig:"METRICS_ADDR" desc:"host:port of a listener for /metrics, such as 127.0.0.1:9090; none unless set, and never the public port"`
@@ -195,10 +199,14 @@ func (s *settings) check() (err error) {
 			return fmt.Errorf("%s: must be from %d to %d", n.name, n.low, n.top)
 		}
 	}
-	for _, c := range []struct{ name, value, one, other string }{{"MIGRATE", s.Migrate, "auto", "off"}, {"LOG_FORMAT", s.LogFormat, "json", "text"}, {"DB_BATCHES", s.DBBatches, "on", "off"}} {
+	for _, c := range []struct{ name, value, one, other string }{{"MIGRATE", s.Migrate, "auto", "off"}, {"LOG_FORMAT", s.LogFormat, "json", "text"},
+		{"DB_BATCHES", s.DBBatches, "on", "off"}, {"AUTH", s.Auth, "keys", "off"}, {"PUBLIC_CATALOGUE", s.PublicCatalogue, "on", "off"}} {
 		if c.value != "" && c.value != c.one && c.value != c.other {
 			return fmt.Errorf("%s: must be %s or %s", c.name, c.one, c.other)
 		}
+	}
+	if s.Host == "" {
+		s.Host = "127.0.0.1"
 	}
 	if _, err := netip.ParseAddr(s.Host); err != nil && !hostName.MatchString(s.Host) {
 		return fmt.Errorf("HOST: %.40q is not an IP address or a name, such as 0.0.0.0, ::1 or localhost; brackets and the port do not belong to it", s.Host)
@@ -257,6 +265,38 @@ func (s settings) drainDelay() time.Duration {
 
 func (s settings) address() string { return net.JoinHostPort(s.Host, strconv.Itoa(int(s.Port))) }
 
+// access is who needs no key: everybody where AUTH=off says so, and whoever is on this machine where nobody else can connect. The
+// address decides: with a proxy, which TRUSTED_PROXIES and BASE_PATH speak of, everybody can.
+func (s settings) access() handlers.Access {
+	switch {
+	case s.Auth == "off":
+		return handlers.OpenToAll
+	case s.Auth == "keys", runtime.OnLambda(), !s.onLoopback(), len(s.TrustedProxies) > 0, strings.Trim(s.BasePath, "/") != "":
+		return handlers.Closed
+	}
+	return handlers.OpenToThisMachine
+}
+
+func (s settings) onLoopback() bool {
+	address, err := netip.ParseAddr(s.Host)
+	return s.Host == "localhost" || err == nil && address.Unmap().IsLoopback()
+}
+
+// warnOfAccess says at the start what is open to whom, and how the first key is made.
+func (s settings) warnOfAccess(logger *slog.Logger) {
+	switch access := s.access(); {
+	case access == handlers.OpenToThisMachine:
+		logger.Warn("open: whoever is on this machine may do everything without a key; AUTH=keys asks for one", "address", s.address())
+	case access == handlers.OpenToAll && (runtime.OnLambda() || !s.onLoopback()):
+		logger.Warn("open: AUTH=off lets whoever reaches this program read and change everything, members and loans included", "address", s.address())
+		if len(s.AllowedHosts) == 0 {
+			logger.Warn("to be called by a name with a dot, such as a balancer's or an instance's, set it: ALLOWED_HOSTS=library.example.org")
+		}
+	case access == handlers.Closed:
+		logger.Info("closed: calls need a key; the first is made with: library key add admin --name YOU; in a container: docker exec NAME /library key add admin --name YOU")
+	}
+}
+
 func (s settings) logger(w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: s.LogLevel}
 	if s.LogFormat == "text" || s.LogFormat == "" && isTerminal(w) {
@@ -297,7 +337,10 @@ func (s settings) database(logger *slog.Logger) db.Config {
 }
 
 func (s settings) api(logger *slog.Logger) handlers.Config {
-	return handlers.Config{Version: version, Logger: logger, CORSOrigins: s.CORSOrigins, TrustedProxies: s.TrustedProxies}
+	return handlers.Config{
+		Version: version, Logger: logger, CORSOrigins: s.CORSOrigins, TrustedProxies: s.TrustedProxies,
+		Access: s.access(), AllowedHosts: s.AllowedHosts, PublicCatalogue: s.PublicCatalogue == "on", BehindTLS: runtime.OnLambda(),
+	}
 }
 
 // variable is one line of the table of settings.

@@ -88,7 +88,7 @@ func (i *instance) start() *instance {
 	_, port, _ := net.SplitHostPort(i.address)
 	i.cmd = exec.Command(i.program)
 	i.cmd.Dir = filepath.Dir(i.output.Name())
-	i.cmd.Env = append(append(os.Environ(), "HOST=127.0.0.1", "PORT="+port), i.env...)
+	i.cmd.Env = append(append(os.Environ(), "HOST=127.0.0.1", "AUTH=off", "PORT="+port), i.env...)
 	i.cmd.Stdout, i.cmd.Stderr = i.output, i.output
 	var err error
 	if i.ended, err = dbtest.Start(i.cmd); err != nil {

@@ -12,35 +12,35 @@ import (
 func (a *api) books() []route {
 	return []route{
 		newRoute(operation{
-			Method: "GET", Path: "/books/", ID: "list-books", Tag: tagBooks, Success: 200, Shared: true,
+			Method: "GET", Path: "/books/", ID: "list-books", Tag: tagBooks, Success: 200, Role: reader, Shared: true,
 			Summary: "List the books",
 			Text:    "By id, one page at a time.",
 			Codes:   reads(),
 		}, a.listBooks),
 		newRoute(operation{
-			Method: "POST", Path: "/books/", ID: "create-book", Tag: tagBooks, Success: 201,
+			Method: "POST", Path: "/books/", ID: "create-book", Tag: tagBooks, Success: 201, Role: desk,
 			Summary: "Add a book",
 			Codes:   writes(library.ErrBarcodeTaken, library.ErrISBNTaken),
 		}, a.createBook),
 		newRoute(operation{
-			Method: "GET", Path: "/books/{book_id}", ID: "get-book", Tag: tagBooks, Success: 200, Shared: true,
+			Method: "GET", Path: "/books/{book_id}", ID: "get-book", Tag: tagBooks, Success: 200, Role: reader, Shared: true,
 			Summary: "Show a book",
 			Codes:   reads(library.ErrBookNotFound),
 		}, a.findBook),
 		newRoute(operation{
-			Method: "PUT", Path: "/books/{book_id}", ID: "replace-book", Tag: tagBooks, Success: 200,
+			Method: "PUT", Path: "/books/{book_id}", ID: "replace-book", Tag: tagBooks, Success: 200, Role: desk,
 			Summary: "Replace a book",
 			Text:    "Optional fields that are absent are cleared; copies stays as it is.",
 			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan),
 		}, a.replaceBook),
 		newRoute(operation{
-			Method: "PATCH", Path: "/books/{book_id}", ID: "update-book", Tag: tagBooks, Success: 200,
+			Method: "PATCH", Path: "/books/{book_id}", ID: "update-book", Tag: tagBooks, Success: 200, Role: desk,
 			Summary: "Change some fields of a book",
 			Text:    "A JSON merge patch (RFC 7396): what is absent stays, null clears.",
 			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan),
 		}, a.updateBook),
 		newRoute(operation{
-			Method: "DELETE", Path: "/books/{book_id}", ID: "delete-book", Tag: tagBooks, Success: 204,
+			Method: "DELETE", Path: "/books/{book_id}", ID: "delete-book", Tag: tagBooks, Success: 204, Role: admin,
 			Summary: "Delete a book",
 			Text:    "Its returned loans stay as history; its barcode and ISBN are free again.",
 			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrHasOpenLoans),
@@ -151,7 +151,7 @@ func (a *api) listBooks(ctx context.Context, in *struct{ PageQuery }) (*pageOutp
 	if err != nil {
 		return nil, err
 	}
-	return &pageOutput[Book]{Link: a.next(ctx, "/books/", in.PageQuery, next), Body: wireBooks(list)}, nil
+	return &pageOutput[Book]{Link: a.next(ctx, "/books/", in.PageQuery, next), Body: wireBooks(forReaders(ctx, list))}, nil
 }
 
 func (a *api) createBook(ctx context.Context, in *struct {
@@ -169,7 +169,7 @@ func (a *api) createBook(ctx context.Context, in *struct {
 
 func (a *api) findBook(ctx context.Context, in *BookPath) (*bookOutput, error) {
 	b, err := a.store.FindBook(ctx, in.BookID)
-	return &bookOutput{wireBook(b)}, err
+	return &bookOutput{wireBooks(forReaders(ctx, []library.Book{b}))[0]}, err
 }
 
 func (a *api) replaceBook(ctx context.Context, in *struct {

@@ -59,7 +59,7 @@ func (f failing) FindKeys(context.Context, library.Page) ([]library.Key, int64, 
 }
 func (f failing) RevokeKey(context.Context, string) error { return f.err }
 func (f failing) Authenticate(context.Context, string) (library.Caller, error) {
-	return library.Caller{}, f.err
+	return library.Caller{KeyID: "admin", Role: library.RoleAdmin}, nil
 }
 func (f failing) BeginSession(context.Context, string, string) (library.Session, error) {
 	return library.Session{}, f.err
@@ -68,6 +68,13 @@ func (f failing) AuthenticateSession(context.Context, string) (library.Caller, e
 	return library.Caller{}, f.err
 }
 func (f failing) EndSession(context.Context, string) error { return f.err }
+
+// keyless is a store that cannot even find out whose key it is.
+type keyless struct{ failing }
+
+func (k keyless) Authenticate(context.Context, string) (library.Caller, error) {
+	return library.Caller{}, k.err
+}
 
 // TestCodes meets each problem that the document says an operation can answer, from an empty library on. Those that hang
 // on the state of the database's server, or on two requests at one instant, are the store's to provoke: here it is told to
@@ -88,6 +95,8 @@ func TestCodes(t *testing.T) {
 		"list-users": "GET /users/", "create-user": "POST /users/ " + user, "get-user": "GET /users/1", "replace-user": "PUT /users/1 " + user,
 		"update-user": "PATCH /users/1 " + user, "delete-user": "DELETE /users/1",
 		"borrow-book": "POST /books/1/borrow/1", "return-book": "POST /books/1/return/1",
+		"list-keys": "GET /keys/", "create-key": "POST /keys/ " + `{"name":"Desk","role":"desk"}`, "revoke-key": "DELETE /keys/ADMIN",
+		"begin-session": "POST /session " + `{"key":"TOKEN"}`, "end-session": "DELETE /session",
 		"check-liveness": "GET /livez", "check-readiness": "GET /readyz", "explain-problem": "GET /problems/invalid",
 	}
 	// What comes before it, and the request itself where it differs, by the code or by the operation and the code.
@@ -114,9 +123,17 @@ func TestCodes(t *testing.T) {
 		"replace-book copies_on_loan": append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PUT /books/1 "+`{"title":"T","author":"A","copies":1}`),
 		"update-book copies_on_loan":  append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PATCH /books/1 "+`{"copies":1}`),
 		"explain-problem not_found":   {"GET /problems/none"},
+		"key_not_found":               {"DELETE /keys/none"},
+		"begin-session key_unknown":   {"POST /session " + `{"key":"wrong"}`},
 	}
-	send := func(t *testing.T, app *fiber.App, request string, headers ...string) answer {
+	// Everything is asked with an admin's key, unless a code needs another.
+	sendAs := func(t *testing.T, app *fiber.App, token, request string, headers ...string) answer {
 		t.Helper()
+		if !slices.ContainsFunc(headers, func(h string) bool { return strings.HasPrefix(h, "Authorization:") || strings.HasPrefix(h, "Cookie:") }) {
+			headers = append(headers, "Authorization: Bearer "+token)
+		}
+		id, _ := library.ParseToken(token)
+		request = strings.NewReplacer("TOKEN", token, "ADMIN", id).Replace(request)
 		words := append(strings.SplitN(request, " ", 3), "")
 		return call(t, app, words[0], words[1], words[2], headers...)
 	}
@@ -131,7 +148,13 @@ func TestCodes(t *testing.T) {
 				for code := range response.Content["application/problem+json"].Examples {
 					t.Run(op.OperationID+"/"+code, func(t *testing.T) {
 						store := library.Store(dbtest.SQLite(t).Open(t))
+						token, readers := newKey(t, store, library.RoleAdmin), newKey(t, store, library.RoleReader)
 						request, headers := request, []string(nil)
+						send := func(t *testing.T, app *fiber.App, request string, headers ...string) answer {
+							t.Helper()
+							return sendAs(t, app, token, request, headers...)
+						}
+						access := handlers.Closed
 						steps, known := provoke[op.OperationID+" "+code]
 						if !known {
 							steps, known = provoke[code]
@@ -140,16 +163,27 @@ func TestCodes(t *testing.T) {
 						switch {
 						case byStore[code] != nil:
 							store = failing{byStore[code]}
+							if op.OperationID == "explain-problem" {
+								store = keyless{failing{byStore[code]}}
+							}
+							if op.OperationID == "end-session" {
+								headers = []string{"Cookie: " + cookieName(t, newApp(still{}, closed)) + "=x"}
+							}
 						case code == "internal":
 							if strings.HasPrefix(request, "GET /livez") || strings.HasPrefix(request, "GET /readyz") || strings.HasPrefix(request, "GET /problems/") {
 								t.Skip("nothing in it can fail: it stands for a panic, which TestPanic has")
 							}
 							store = failing{errors.New("disk on fire")}
+							if op.OperationID == "end-session" {
+								headers = []string{"Cookie: " + cookieName(t, newApp(still{}, closed)) + "=x"}
+							}
 						case code == "not_ready":
 							ready = errors.New("draining")
 						case code == "invalid":
 							target := strings.Fields(request)[1]
 							request = strings.Replace(request, target, target+"?unknown=1", 1)
+						case code == "malformed" && !strings.Contains(request, "{"):
+							headers = []string{"Authorization: Bearer " + token + ", Bearer " + token}
 						case code == "malformed":
 							request = request[:strings.Index(request, "{")+1]
 						case code == "too_large":
@@ -160,16 +194,47 @@ func TestCodes(t *testing.T) {
 							headers = []string{"Content-Type: text/plain"}
 						case code == "precondition_failed":
 							headers = []string{`If-Match: "another"`}
+						case code == "foreign_host":
+							headers, access = []string{"Host: evil.example"}, handlers.OpenToAll
+						case code == "cross_origin":
+							headers = []string{"Sec-Fetch-Site: cross-site", "Cookie: " + beginSession(t, newApp(store, closed), token)}
+						case code == "key_needed":
+							headers = []string{"Cookie: another=1"}
+						case code == "key_unknown" && !known:
+							headers = []string{"Authorization: Bearer wrong"}
+						case code == "key_in_url":
+							request = strings.Replace(request, strings.Fields(request)[1], strings.Fields(request)[1]+"?key="+token, 1)
+						case code == "not_allowed":
+							headers = []string{"Authorization: Bearer " + readers}
+							if op.OperationID == "list-books" || op.OperationID == "get-book" {
+								headers = []string{"Authorization: Bearer " + rootKey}
+							}
+						case code == "session_ended":
+							headers = []string{"Cookie: " + cookieName(t, newApp(store, closed)) + "=ended"}
+						case code == "too_many_failures":
+							if headers = []string{"Authorization: Bearer wrong"}; op.OperationID == "begin-session" {
+								request = "POST /session " + `{"key":"wrong"}`
+							}
+							for range 10 {
+								steps = append(steps, "")
+							}
+							steps = append(steps, request)
 						case code == "idempotency_key_reused":
 							headers = []string{"Idempotency-Key: k"}
 						case !known:
 							t.Fatal("documented, and this test cannot provoke it")
 						}
-						app := newApp(store, func(c *handlers.Config) { c.Ready = func(context.Context) error { return ready } })
+						app := newApp(store, closed, func(c *handlers.Config) {
+							c.Access, c.Ready = access, func(context.Context) error { return ready }
+						})
 						if code == "idempotency_key_reused" {
-							call(t, app, "POST", "/users/", `{"name":"First"}`, headers...).want(201)
+							send(t, app, "POST /users/ "+`{"name":"First"}`, headers...).want(201)
 						}
 						for _, step := range steps[:max(len(steps)-1, 0)] {
+							if step == "" {
+								send(t, app, request, headers...).want(401)
+								continue
+							}
 							if a := send(t, app, step); a.status > 201 {
 								t.Fatalf("%s: got %d %s", step, a.status, a.body)
 							}

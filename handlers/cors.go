@@ -21,9 +21,9 @@ const (
 	corsMaxAge  = "600" // seconds
 )
 
-// newCrossOrigin takes origins that Config.Check has passed; none means any.
+// newCrossOrigin takes origins that Config.Check has passed; none means none.
 func newCrossOrigin(list []string) crossOrigin {
-	c := crossOrigin{any: len(list) == 0}
+	var c crossOrigin
 	for _, o := range list {
 		o = strings.TrimSuffix(strings.ToLower(o), "/")
 		if scheme, rest, _ := strings.Cut(o, "://"); scheme == "https" {
@@ -67,7 +67,7 @@ func (c crossOrigin) setHeaders(ctx *fasthttp.RequestCtx) (preflight bool) {
 	origin := string(in.Peek("Origin"))
 	unread := len(in.RawHeaders()) == 0 && len(in.Host()) == 0
 	preflight = origin != "" && string(in.Method()) == fasthttp.MethodOptions && len(in.Peek("Access-Control-Request-Method")) > 0
-	if !c.any {
+	if len(c.origins)+len(c.patterns) > 0 && !c.any {
 		out.Add("Vary", "Origin")
 	}
 	switch {

@@ -50,11 +50,20 @@ func (a *api) serveDocs(app *fiber.App) {
 		return sync.OnceValues(func() ([]byte, error) { return read(a.config.Version) })
 	}
 
-	app.Add("GET", "/", func(c *fiber.Ctx) error { return c.Redirect(a.prefix(c.UserContext()) + "/docs") })
-	app.Add("GET", "/docs", docsPage)
-	app.Add("GET", "/docs/:file", docsFile)
-	app.Add("GET", "/openapi.json", serveDocument("application/vnd.oai.openapi+json", once(OpenAPI)))
-	app.Add("GET", "/openapi.yaml", serveDocument("application/vnd.oai.openapi", once(OpenAPIYAML)))
+	for path, answer := range map[string]fiber.Handler{
+		"/":             func(c *fiber.Ctx) error { return c.Redirect(a.prefix(c.UserContext()) + "/docs") },
+		"/docs":         docsPage,
+		"/docs/:file":   docsFile,
+		"/openapi.json": serveDocument("application/vnd.oai.openapi+json", once(OpenAPI)),
+		"/openapi.yaml": serveDocument("application/vnd.oai.openapi", once(OpenAPIYAML)),
+	} {
+		app.Add("GET", path, func(c *fiber.Ctx) error {
+			if err := a.checkHost(c); err != nil {
+				return err
+			}
+			return answer(c)
+		})
+	}
 }
 
 func serveDocument(contentType string, read func() ([]byte, error)) fiber.Handler {

@@ -50,8 +50,10 @@ func newAPI(app *fiber.App, router fiber.Router, version string, transformers ..
 		{Name: tagBooks, Description: "The catalogue: titles, of which the library has one copy or more."},
 		{Name: tagUsers, Description: "The members of the library."},
 		{Name: tagLoans, Description: "Borrowing and returning."},
+		{Name: tagKeys, Description: "Who may call: keys, and sessions for pages."},
 		{Name: tagService, Description: "The state of the process, and what problems mean."},
 	}
+	c.Components.SecuritySchemes = securitySchemes()
 	c.Formats = map[string]huma.Format{"application/json": jsonFormat, "json": jsonFormat}
 	c.CreateHooks = nil // the default one adds $schema to every body
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
@@ -64,6 +66,9 @@ const description = `Lend books to members, and know who has what until when.
 Text is cut of the space at both ends and counted in characters. Fields that only the library sets are accepted and
 ignored, so that what was read can be sent back; unknown fields and query parameters are refused, but for parameters
 whose names begin with ` + "`_`" + `. Every path answers with and without the slash at its end, and HEAD wherever GET does.
+
+Calls need a key, as ` + "`Authorization: Bearer libkey_…`" + `, unless the library was opened to everybody who can connect. A key with
+the role reader sees the books, but not who has them; desk is for lending; admin for the rest.
 
 Errors are problem documents (RFC 9457): decide by ` + "`code`" + `, which is stable; ` + "`detail`" + ` is for people.
 Lists are paged: follow the ` + "`Link`" + ` header with ` + "`rel=\"next\"`" + ` until there is none.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+
+	"library-management/library"
 )
 
 // contextKey keys what the edge leaves in a request for the layers within.
@@ -23,6 +25,8 @@ const (
 	requestIDKey contextKey = iota
 	routeKey
 	unknownQueryKey
+	callerKey
+	seesMembersKey
 )
 
 // edge is around everything, because Fiber answers unknown methods past all middleware, and fasthttp answers what it
@@ -111,12 +115,17 @@ func (e *edge) serve(ctx *fasthttp.RequestCtx, app *fiber.App, answer func(prefl
 	}
 
 	route, _ := ctx.UserValue(routeKey).(string)
+	loggable, _ := cutKey(path)
 	took := time.Since(start)
 	e.observe(method, route, ctx.Response.StatusCode(), took)
-	e.log.LogAttrs(ctx, slog.LevelInfo, "request",
-		slog.String("request_id", id), slog.String("method", clip(method)), slog.String("path", clip(path)), slog.String("route", route),
+	line := append(make([]slog.Attr, 0, 9),
+		slog.String("request_id", id), slog.String("method", clip(method)), slog.String("path", clip(loggable)), slog.String("route", route),
 		slog.Int("status", ctx.Response.StatusCode()), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
-		slog.Int("bytes", size), slog.String("client_ip", e.client(ctx)))
+		slog.Int("bytes", size), slog.String("client_ip", e.client(ctx).String()))
+	if key, ok := ctx.UserValue(callerKey).(string); ok {
+		line = append(line, slog.String("key", key))
+	}
+	e.log.LogAttrs(ctx, slog.LevelInfo, "request", line...)
 }
 
 // recoverPanic turns a panic into a 500.
@@ -140,6 +149,19 @@ func (e *edge) fail(ctx *fasthttp.RequestCtx, app *fiber.App, err error) {
 	_ = e.refuse(c, err) // fails only where the problem cannot be marshalled
 }
 
+// cutKey is a path or a whole target as it may be logged, and whether there was a key in it: that is cut off.
+func cutKey(target string) (loggable string, found bool) {
+	plain := target
+	if strings.Contains(target, "%") {
+		plain = string(fasthttp.AppendUnquotedArg(nil, []byte(target)))
+	}
+	before, _, found := strings.Cut(plain, library.TokenPrefix)
+	if !found {
+		return target, false
+	}
+	return before + library.TokenPrefix + "…", true
+}
+
 // requestID is the one that came with the request, where it is fit to be logged and sent back, else a new one.
 func requestID(h *fasthttp.RequestHeader) string {
 	id := string(h.Peek("X-Request-ID"))
@@ -150,7 +172,7 @@ func requestID(h *fasthttp.RequestHeader) string {
 	odd := func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._:/+=@", r))
 	}
-	if id == "" || len(id) > 128 || strings.ContainsFunc(id, odd) {
+	if id == "" || len(id) > 128 || strings.ContainsFunc(id, odd) || strings.Contains(id, library.TokenPrefix) {
 		return rand.Text()
 	}
 	return id
@@ -158,9 +180,8 @@ func requestID(h *fasthttp.RequestHeader) string {
 
 // client is the address that the request came from: the last one in X-Forwarded-For that is no trusted proxy's, because
 // whatever stands before that one, the client itself may have written.
-func (e *edge) client(ctx *fasthttp.RequestCtx) string {
-	addr, _ := netip.AddrFromSlice(ctx.RemoteIP())
-	addr = addr.Unmap()
+func (e *edge) client(ctx *fasthttp.RequestCtx) netip.Addr {
+	addr := e.peer(ctx)
 	var hops []string
 	for _, h := range ctx.Request.Header.PeekAll("X-Forwarded-For") {
 		hops = append(hops, strings.Split(string(h), ",")...)
@@ -172,7 +193,13 @@ func (e *edge) client(ctx *fasthttp.RequestCtx) string {
 		}
 		addr = hop
 	}
-	return addr.String()
+	return addr
+}
+
+// peer is the other end of the connection.
+func (e *edge) peer(ctx *fasthttp.RequestCtx) netip.Addr {
+	addr, _ := netip.AddrFromSlice(ctx.RemoteIP())
+	return addr.Unmap()
 }
 
 // parseHop reads an address, with a port where a balancer was told to add it.

@@ -144,14 +144,15 @@ func TestUnreadable_origins(t *testing.T) {
 		origins []string
 		want    string
 	}{
-		{"any", nil, "*"},
+		{"none", nil, ""},
+		{"any", []string{"*"}, "*"},
 		{"one", []string{b}, b},
 		{"another", []string{a}, a},
 		{"two", []string{a, b}, ""},
 		{"a pattern", []string{"https://*.example"}, ""},
 	} {
 		t.Run(s.name, func(t *testing.T) {
-			addr := serve(t, newApp(broken{}, func(c *handlers.Config) { c.CORSOrigins = s.origins }))
+			addr := serve(t, newApp(broken{}, func(c *handlers.Config) { c.CORSOrigins, c.Access = s.origins, handlers.Closed }))
 			for _, request := range []string{badHead, tooMuch} {
 				if got := exchange(t, addr, request)[0].header.Get("Access-Control-Allow-Origin"); got != s.want {
 					t.Errorf("%.60q: got %q, want %q", request, got, s.want)
@@ -341,7 +342,8 @@ func TestCORS(t *testing.T) {
 		origin  string
 		want    string
 	}{
-		{"any", nil, a, "*"},
+		{"none", nil, a, ""},
+		{"any", []string{"*"}, a, "*"},
 		{"star among others", []string{b, "*"}, a, "*"},
 		{"listed", []string{b, a}, a, a},
 		{"not listed", []string{b}, a, ""},
@@ -354,11 +356,11 @@ func TestCORS(t *testing.T) {
 		{"no origin", nil, "", ""},
 	} {
 		t.Run(s.name, func(t *testing.T) {
-			app := newApp(broken{}, func(c *handlers.Config) { c.CORSOrigins = s.origins })
+			app := newApp(broken{}, func(c *handlers.Config) { c.CORSOrigins, c.Access = s.origins, handlers.Closed })
 			preflight := call(t, app, "OPTIONS", "/books/1", "", "Origin: "+s.origin, "Access-Control-Request-Method: PATCH", "Access-Control-Request-Headers: content-type").want(204)
 			simple, failed := call(t, app, "GET", "/livez", "", "Origin: "+s.origin), call(t, app, "GET", "/nothing", "", "Origin: "+s.origin)
 			for _, got := range []answer{preflight, simple, failed} {
-				if vary := got.header.Get("Vary"); s.origins != nil && s.name != "star among others" && !strings.Contains(vary, "Origin") {
+				if vary := got.header.Get("Vary"); s.origins != nil && s.want != "*" && !strings.Contains(vary, "Origin") {
 					t.Errorf("got Vary %q: a cache would give one origin's answer to another", vary)
 				}
 				if o := got.header.Get("Access-Control-Allow-Origin"); o != s.want {
@@ -461,6 +463,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"nothing", handlers.Config{}, true},
 		{"good", handlers.Config{CORSOrigins: []string{"*", "https://a.example", "http://localhost:3000", "https://*.a.example"}}, true},
+		{"any origin where no key is needed", handlers.Config{CORSOrigins: []string{"*"}, Access: handlers.OpenToThisMachine}, false},
 		{"origin without scheme", handlers.Config{CORSOrigins: []string{"a.example"}}, false},
 		{"origin with path", handlers.Config{CORSOrigins: []string{"https://a.example/x"}}, false},
 		{"empty origin", handlers.Config{CORSOrigins: []string{""}}, false},

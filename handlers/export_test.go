@@ -1,6 +1,11 @@
 package handlers
 
-import "github.com/gofiber/fiber/v2"
+import (
+	"net/netip"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+)
 
 // Flights are shared reads by themselves.
 type Flights = flights
@@ -25,4 +30,17 @@ func (f *flights) Asks() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.asks)
+}
+
+// Failures count bad keys by themselves.
+type Failures = failures
+
+// Add is add.
+func (f *failures) Add(from netip.Addr, now time.Time) int { return f.add(from, now) }
+
+// Len is how many addresses are counted.
+func (f *failures) Len() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.counts)
 }

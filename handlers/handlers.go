@@ -4,6 +4,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -38,15 +39,35 @@ type Config struct {
 	BasePath func(context.Context) string
 	// Observe is told of each answer, with the pattern of its route, "" where none was met; it may be nil.
 	Observe func(method, route string, status int, took time.Duration)
-	// CORSOrigins are the origins whose pages may call; none, or "*": any.
+	// CORSOrigins are the origins whose pages may call; "*": any, which is refused where no key is needed.
 	CORSOrigins []string
-	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	// TrustedProxies are the networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
 	TrustedProxies []netip.Prefix
+	// Access says who needs no key.
+	Access Access
+	// AllowedHosts are names with a dot in the Host header where no key is needed; "*": any.
+	AllowedHosts []string
+	// PublicCatalogue lets everybody read the books, but not who has one.
+	PublicCatalogue bool
+	// BehindTLS: connections are TLS until they come to this program, unless X-Forwarded-Proto says http.
+	BehindTLS bool
 	// RootKey reports whether a token is the root key of the settings, in constant time. nil: there is none. It is asked for
 	// tokens that library.ParseToken refuses, of which it never is one. An error says that the key could not be read now, and
 	// holds nothing secret.
 	RootKey func(ctx context.Context, token string) (bool, error)
 }
+
+// Access says who needs no key. Its zero value is the safe one.
+type Access int
+
+const (
+	// Closed: everybody needs a key.
+	Closed Access = iota
+	// OpenToThisMachine: nobody, but for a request that a proxy or a tunnel has passed on: only this machine can connect.
+	OpenToThisMachine
+	// OpenToAll: nobody.
+	OpenToAll
+)
 
 // Check reports a setting that New would panic on.
 func (c Config) Check() error {
@@ -54,6 +75,9 @@ func (c Config) Check() error {
 		u, err := url.Parse(strings.Replace(o, "://*.", "://", 1))
 		if o != "*" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" || u.User != nil) {
 			return fmt.Errorf("CORS_ORIGINS: %.40q is not * or scheme://host[:port]", o)
+		}
+		if o == "*" && c.Access != Closed {
+			return errors.New("CORS_ORIGINS: * would let every page that a browser has open read and change everything; name the origins, or set AUTH=keys")
 		}
 	}
 	return nil
@@ -66,7 +90,8 @@ type api struct {
 	store  library.Store
 	config Config
 
-	flights flights
+	flights  flights
+	failures failures
 }
 
 // New builds the app. Serve it through its Server(): the access log, the request ids and the answers to what Fiber

@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,11 +30,44 @@ func each(t *testing.T, test func(*testing.T, *fiber.App)) {
 }
 
 func newApp(store library.Store, change ...func(*handlers.Config)) *fiber.App {
-	c := handlers.Config{Version: "test", Logger: dbtest.Quiet}
+	c := handlers.Config{Version: "test", Logger: dbtest.Quiet, Access: handlers.OpenToAll}
 	for _, f := range change {
 		f(&c)
 	}
 	return handlers.New(store, c)
+}
+
+// rootKey is that of closed.
+const rootKey = "a-root-key-of-more-than-32-characters"
+
+// closed asks for keys, and has a root key.
+func closed(c *handlers.Config) {
+	c.Access = handlers.Closed
+	c.RootKey = func(_ context.Context, token string) (bool, error) { return token == rootKey, nil }
+}
+
+// newKey is the token of a new key.
+func newKey(t testing.TB, store library.Store, role library.Role) string {
+	t.Helper()
+	_, token, err := store.CreateKey(context.Background(), library.NewKey{Name: "A " + string(role), Role: role})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// beginSession is the cookie of a new session, name=value.
+func beginSession(t testing.TB, app *fiber.App, token string) string {
+	t.Helper()
+	cookie, _, _ := strings.Cut(call(t, app, "POST", "/session", `{"key":"`+token+`"}`).want(200).header.Get("Set-Cookie"), ";")
+	return cookie
+}
+
+// cookieName is the name of a session's cookie.
+func cookieName(t testing.TB, app *fiber.App) string {
+	t.Helper()
+	name, _, _ := strings.Cut(call(t, app, "DELETE", "/session", "").want(204).header.Get("Set-Cookie"), "=")
+	return name
 }
 
 // answer is a response that has been read, and checked for what every response owes.
@@ -102,12 +136,16 @@ func (a answer) problem(status int, code string, locations ...string) problem {
 func call(t testing.TB, app *fiber.App, method, path, body string, headers ...string) answer {
 	t.Helper()
 	req := httptest.NewRequest(method, path, strings.NewReader(body))
-	if body != "" {
+	req.Host = "localhost"
+	if body != "" && !slices.ContainsFunc(headers, func(h string) bool { return strings.HasPrefix(h, "Content-Type:") }) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for _, h := range headers {
 		k, v, _ := strings.Cut(h, ": ")
-		req.Header.Set(k, v)
+		if k == "Host" {
+			req.Host = v
+		}
+		req.Header.Add(k, v)
 	}
 	res, err := app.Test(req, -1)
 	if err != nil {

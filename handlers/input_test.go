@@ -194,7 +194,9 @@ func TestMediaTypes(t *testing.T) {
 		})
 	}
 	t.Run("none is JSON", func(t *testing.T) {
-		res, err := app.Test(httptest.NewRequest("POST", "/users/", strings.NewReader(`{"name":"N"}`)))
+		req := httptest.NewRequest("POST", "/users/", strings.NewReader(`{"name":"N"}`))
+		req.Host = "localhost"
+		res, err := app.Test(req)
 		if err != nil {
 			t.Fatal(err)
 		}

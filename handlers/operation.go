@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ type operation struct {
 	Codes []string
 	// NoStore keeps caches from keeping the answer, which has no ETag then.
 	NoStore bool
+	// Role is who may call it: see access.go. An operation without one stops the program.
+	Role role
 	// Shared lets those who ask for the same at one moment be given one answer: see flight.go.
 	Shared bool
 }
@@ -38,6 +41,7 @@ const (
 	tagBooks   = "Books"
 	tagUsers   = "Users"
 	tagLoans   = "Loans"
+	tagKeys    = "Keys"
 	tagService = "Service"
 )
 
@@ -64,6 +68,9 @@ type route struct {
 
 // newRoute has f answer an operation.
 func newRoute[I, O any](op operation, f func(context.Context, *I) (*O, error)) route {
+	if op.Role == 0 {
+		panic(op.ID + ": nobody has said who may call it")
+	}
 	known := func(ctx context.Context, in *I) (*O, error) {
 		if list, _ := ctx.Value(unknownQueryKey).([]error); list != nil {
 			return nil, humaProblem(http.StatusUnprocessableEntity, "", list...)
@@ -84,12 +91,13 @@ func newRoute[I, O any](op operation, f func(context.Context, *I) (*O, error)) r
 
 // routes are all operations.
 func (a *api) routes() []route {
-	return slices.Concat(a.books(), a.users(), a.loans(), a.service())
+	return slices.Concat(a.books(), a.users(), a.loans(), a.keys(), a.sessions(), a.service())
 }
 
 // allCodes are the codes of every problem that the operation can answer.
 func (r route) allCodes() []string {
 	codes := append(slices.Clone(r.Codes), library.ErrInvalid.Code, codeInternal)
+	codes = append(codes, r.accessCodes()...)
 	if r.hasBody {
 		codes = append(codes, codeMalformed, codeTooLarge, codeUnsupportedMediaType)
 	}
@@ -100,7 +108,7 @@ func (r route) allCodes() []string {
 func (r route) described() huma.Operation {
 	return huma.Operation{
 		Method: r.Method, Path: r.Path, OperationID: r.ID, Tags: []string{r.Tag}, Summary: r.Summary, Description: r.Text,
-		DefaultStatus: r.Success, Responses: map[string]*huma.Response{},
+		DefaultStatus: r.Success, Security: r.security(), Responses: map[string]*huma.Response{},
 		MaxBodyBytes: BodyLimit + 1, // huma refuses what reaches its limit, the server what passes it
 		Metadata:     map[string]any{operationKey: r.operation},
 	}
@@ -118,14 +126,16 @@ func (a *api) serve(r route) {
 		r.register(api, r.described())
 		return router.handler
 	})
-	answer := func(c *fiber.Ctx) error { return handler()(c) }
-	if r.Shared {
-		answer = func(c *fiber.Ctx) error {
-			c.Context().SetUserValue(routeKey, r.Path) // who follows never comes to prepare
-			return a.flights.share(c, a.prefix(c.UserContext())+"\x00"+string(c.Request().URI().RequestURI()), handler())
+	a.app.Add(r.Method, strings.NewReplacer("{", ":", "}", "").Replace(r.Path), func(c *fiber.Ctx) error {
+		c.Context().SetUserValue(routeKey, r.Path)
+		if err := a.admit(c, r.operation); err != nil {
+			return err
 		}
-	}
-	a.app.Add(r.Method, strings.NewReplacer("{", ":", "}", "").Replace(r.Path), answer)
+		if !r.Shared {
+			return handler()(c)
+		}
+		return a.flights.share(c, strconv.FormatBool(seesMembers(c.Context()))+a.prefix(c.UserContext())+"\x00"+string(c.Request().URI().RequestURI()), handler())
+	})
 }
 
 // captured is a router that keeps the handler of an operation instead of giving it a path.
@@ -178,7 +188,6 @@ func (r request) digits(name, value string) string {
 
 // prepare runs before each operation.
 func (a *api) prepare(api huma.API, ctx huma.Context, next func(huma.Context)) {
-	humafiber.Unwrap(ctx).Context().SetUserValue(routeKey, ctx.Operation().Path)
 	if op := ctx.Operation().Metadata[operationKey].(operation); op.NoStore {
 		ctx.SetHeader("Cache-Control", "no-store")
 	}

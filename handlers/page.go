@@ -19,13 +19,16 @@ type PageQuery struct {
 	after int64
 }
 
-// Resolve reads the cursor.
-func (p *PageQuery) Resolve(huma.Context) []error {
+// Resolve reads the cursor, and holds readers and the public to smaller pages.
+func (p *PageQuery) Resolve(ctx huma.Context) (errs []error) {
 	var ok bool
 	if p.after, ok = readCursor(p.Cursor); !ok {
-		return []error{&huma.ErrorDetail{Location: "query.cursor", Message: "must be one that a Link header gave"}}
+		errs = append(errs, &huma.ErrorDetail{Location: "query.cursor", Message: "must be one that a Link header gave"})
 	}
-	return nil
+	if p.Limit > maxReaderPage && !seesMembers(ctx.Context()) {
+		errs = append(errs, &huma.ErrorDetail{Location: "query.limit", Message: fmt.Sprintf("must be at most %d without the role desk", maxReaderPage)})
+	}
+	return errs
 }
 
 func (p PageQuery) page() library.Page { return library.Page{After: p.after, Limit: p.Limit} }

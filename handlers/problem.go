@@ -31,6 +31,9 @@ const (
 	codeInternal             = "internal"
 	codeNotReady             = "not_ready"
 	codeNotAnswered          = "timeout"
+	codeForeignHost          = "foreign_host"
+	codeCrossOrigin          = "cross_origin"
+	codeKeyInURL             = "key_in_url"
 )
 
 const (
@@ -69,6 +72,9 @@ var ownProblems = map[string]problemKind{
 	codeHeadersTooLarge:      {status: 431, title: "The headers are too large", detail: "The request line and the headers have more than 16 KiB."},
 	codeInternal:             {status: 500, title: "Internal error", detail: "Something went wrong here. The request id finds it in the log."},
 	codeNotAnswered:          {status: 504, title: "Not answered in time", detail: "The request was not answered in time; whether it took effect is not known."},
+	codeForeignHost:          {status: 403, title: "Called by another name", detail: "This program needs no key, and so answers only to localhost, addresses, names without a dot and those in ALLOWED_HOSTS."},
+	codeCrossOrigin:          {status: 403, title: "From another site", detail: "A page of another site sent this, with the rights of whoever sits before the browser. CORS_ORIGINS names the sites that may."},
+	codeKeyInURL:             {status: 400, title: "A key in the address", detail: "Addresses are logged and shared, so no key may stand in one: send it as Authorization: Bearer libkey_…, and make another, for this one is known now."},
 	codeNotReady:             {status: 503, title: "Not ready", detail: "This process should get no requests now."},
 }
 
@@ -88,7 +94,8 @@ type Problem struct {
 	Errors    []FieldProblem `json:"errors,omitempty" doc:"What is wrong in the request, at most 20 of it."`
 	RequestID string         `json:"request_id,omitempty" doc:"Finds this request in the log." example:"4XG6K2ZQ3M5T7ABCDEFGHJKLMN"`
 
-	cause error // for the log
+	cause  error             // for the log
+	header map[string]string // to send beside it
 }
 
 // FieldProblem is one thing that is wrong in a request.
@@ -250,7 +257,7 @@ func init() {
 }
 
 // finish gives a problem what only the request knows, and logs its cause: this is the edge, where that is done once.
-func (a *api) finish(ctx context.Context, id string, p *Problem) (retryAfter string) {
+func (a *api) finish(ctx context.Context, id string, p *Problem) (headers map[string]string) {
 	p.RequestID = id
 	p.Type = a.prefix(ctx) + "/problems/" + p.Code
 	if p.Status >= 500 && p.cause != nil {
@@ -260,18 +267,21 @@ func (a *api) finish(ctx context.Context, id string, p *Problem) (retryAfter str
 		}
 		a.config.Logger.Log(ctx, level, "request failed", "request_id", id, "status", p.Status, "code", p.Code, "error", p.cause.Error())
 	}
-	if p.Status == http.StatusServiceUnavailable {
-		return "1"
+	if challenge, ok := challenges[p.Code]; ok {
+		return map[string]string{"WWW-Authenticate": challenge}
 	}
-	return ""
+	if p.Status == http.StatusServiceUnavailable {
+		return map[string]string{"Retry-After": "1"}
+	}
+	return p.header
 }
 
 // finishProblem is finish as huma calls it, with every body that it writes.
 func (a *api) finishProblem(ctx huma.Context, _ string, v any) (any, error) {
 	if p, ok := v.(*Problem); ok {
 		id, _ := ctx.Context().Value(requestIDKey).(string)
-		if s := a.finish(ctx.Context(), id, p); s != "" {
-			ctx.SetHeader("Retry-After", s)
+		for name, value := range a.finish(ctx.Context(), id, p) {
+			ctx.SetHeader(name, value)
 		}
 	}
 	return v, nil
@@ -291,8 +301,8 @@ func (a *api) handleError(c *fiber.Ctx, err error) error {
 	if !ok { // whoever serves the app refused the request before it came to the edge
 		id, _ = a.edge.setHeaders(c.Context())
 	}
-	if s := a.finish(c.UserContext(), id, p); s != "" {
-		c.Set("Retry-After", s)
+	for name, value := range a.finish(c.UserContext(), id, p) {
+		c.Set(name, value)
 	}
 	c.Status(p.Status).Set("Content-Type", p.ContentType(""))
 	var b bytes.Buffer
@@ -323,7 +333,7 @@ func problemResponses(components *huma.Components, list []string) map[string]*hu
 				Description: http.StatusText(p.Status) + ":",
 				Content:     map[string]*huma.MediaType{p.ContentType(""): {Schema: schema, Examples: map[string]*huma.Example{}}},
 			}
-			if p.Status == http.StatusServiceUnavailable {
+			if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 				r.Headers = map[string]*huma.Param{"Retry-After": {Schema: &huma.Schema{Type: huma.TypeInteger}, Description: "Seconds to wait"}}
 			}
 			responses[status] = r

@@ -104,12 +104,12 @@ func TestErrors(t *testing.T) {
 
 func TestPanic(t *testing.T) {
 	var log records
-	app := newApp(broken{do: func(context.Context) error { panic("hunter2") }}, log.config)
+	app := newApp(broken{do: func(context.Context) error { panic("hunter2") }}, log.config, func(c *handlers.Config) { c.CORSOrigins = []string{"https://a.example"} })
 	a := call(t, app, "GET", "/books/1", "", "Origin: https://a.example")
 	if a.problem(500, "internal"); strings.Contains(a.body, "hunter2") || strings.Contains(a.body, ".go") {
 		t.Errorf("the client sees %s", a.body)
 	}
-	if got := a.header.Get("Access-Control-Allow-Origin"); got != "*" {
+	if got := a.header.Get("Access-Control-Allow-Origin"); got != "https://a.example" {
 		t.Errorf("got Access-Control-Allow-Origin %q: a page could not read the 500", got)
 	}
 	causes := log.named(t, "request failed")

@@ -7,17 +7,17 @@ import (
 func (a *api) service() []route {
 	return []route{
 		newRoute(operation{
-			Method: "GET", Path: "/livez", ID: "check-liveness", Tag: tagService, Success: 200, NoStore: true,
+			Method: "GET", Path: "/livez", ID: "check-liveness", Tag: tagService, Success: 200, Role: whoever, NoStore: true,
 			Summary: "Ask whether the process lives",
 			Text:    "Never asks the database: a process without one should not be restarted.",
 		}, a.live),
 		newRoute(operation{
-			Method: "GET", Path: "/readyz", ID: "check-readiness", Tag: tagService, Success: 200, NoStore: true,
+			Method: "GET", Path: "/readyz", ID: "check-readiness", Tag: tagService, Success: 200, Role: whoever, NoStore: true,
 			Summary: "Ask whether the process should get requests",
 			Codes:   []string{codeNotReady},
 		}, a.ready),
 		newRoute(operation{
-			Method: "GET", Path: "/problems/{code}", ID: "explain-problem", Tag: tagService, Success: 200,
+			Method: "GET", Path: "/problems/{code}", ID: "explain-problem", Tag: tagService, Success: 200, Role: anyone,
 			Summary: "Explain a problem's code",
 			Text:    "Where the type of every problem leads.",
 			Codes:   []string{codeNotFound},

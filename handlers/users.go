@@ -12,36 +12,36 @@ import (
 func (a *api) users() []route {
 	return []route{
 		newRoute(operation{
-			Method: "GET", Path: "/users/", ID: "list-users", Tag: tagUsers, Success: 200, Shared: true,
+			Method: "GET", Path: "/users/", ID: "list-users", Tag: tagUsers, Success: 200, Role: desk, Shared: true,
 			Summary: "List the users",
 			Text:    "By id, one page at a time, each with the books that it has out.",
 			Codes:   reads(),
 		}, a.listUsers),
 		newRoute(operation{
-			Method: "POST", Path: "/users/", ID: "create-user", Tag: tagUsers, Success: 201,
+			Method: "POST", Path: "/users/", ID: "create-user", Tag: tagUsers, Success: 201, Role: desk,
 			Summary: "Add a user",
 			Text:    "Names need not be unique; email and card number are, where given.",
 			Codes:   writes(library.ErrEmailTaken, library.ErrCardNumberTaken),
 		}, a.createUser),
 		newRoute(operation{
-			Method: "GET", Path: "/users/{user_id}", ID: "get-user", Tag: tagUsers, Success: 200, Shared: true,
+			Method: "GET", Path: "/users/{user_id}", ID: "get-user", Tag: tagUsers, Success: 200, Role: desk, Shared: true,
 			Summary: "Show a user",
 			Codes:   reads(library.ErrUserNotFound),
 		}, a.findUser),
 		newRoute(operation{
-			Method: "PUT", Path: "/users/{user_id}", ID: "replace-user", Tag: tagUsers, Success: 200,
+			Method: "PUT", Path: "/users/{user_id}", ID: "replace-user", Tag: tagUsers, Success: 200, Role: desk,
 			Summary: "Replace a user",
 			Text:    "Optional fields that are absent are cleared.",
 			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrEmailTaken, library.ErrCardNumberTaken),
 		}, a.replaceUser),
 		newRoute(operation{
-			Method: "PATCH", Path: "/users/{user_id}", ID: "update-user", Tag: tagUsers, Success: 200,
+			Method: "PATCH", Path: "/users/{user_id}", ID: "update-user", Tag: tagUsers, Success: 200, Role: desk,
 			Summary: "Change some fields of a user",
 			Text:    "A JSON merge patch (RFC 7396): what is absent stays, null clears.",
 			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrEmailTaken, library.ErrCardNumberTaken),
 		}, a.updateUser),
 		newRoute(operation{
-			Method: "DELETE", Path: "/users/{user_id}", ID: "delete-user", Tag: tagUsers, Success: 204,
+			Method: "DELETE", Path: "/users/{user_id}", ID: "delete-user", Tag: tagUsers, Success: 204, Role: admin,
 			Summary: "Delete a user",
 			Text:    "Its returned loans stay as history without the name; email and card number are free again.",
 			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrHasOpenLoans),

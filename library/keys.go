@@ -218,12 +218,15 @@ func random62(n int) string {
 	return string(text)
 }
 
+// makeKey is what whoever runs the library types to make a key.
+const makeKey = "library key add admin --name YOU (in a container: docker exec NAME /library key add admin --name YOU)."
+
 // The refusals of callers, and those about keys.
 var (
 	// ErrKeyNeeded: nobody is known where a role is needed.
-	ErrKeyNeeded = &Error{Kind: Unauthenticated, Code: "key_needed", Title: "A key is needed", Message: "This needs a key: send Authorization: Bearer and the key."}
+	ErrKeyNeeded = &Error{Kind: Unauthenticated, Code: "key_needed", Title: "A key is needed", Message: "Send a key as Authorization: Bearer libkey_…. To make one, type: " + makeKey}
 	// ErrKeyUnknown: mistyped, unknown, expired and revoked keys are told apart for nobody.
-	ErrKeyUnknown = &Error{Kind: Unauthenticated, Code: "key_unknown", Title: "Unknown key", Message: "The key is not known here, has expired or was revoked."}
+	ErrKeyUnknown = &Error{Kind: Unauthenticated, Code: "key_unknown", Title: "Unknown key", Message: "The key is wrong, has expired or was revoked. To make another, type: " + makeKey}
 	// ErrSessionEnded: unknown, idle, old and ended sessions, and those of keys that have expired or were revoked.
 	ErrSessionEnded = &Error{Kind: Unauthenticated, Code: "session_ended", Title: "The session has ended", Message: "The session has ended: begin another one with the key."}
 	// ErrNotAllowed: the caller is known, and has too little of a role.
