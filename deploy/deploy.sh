@@ -5,6 +5,8 @@
 #   deploy/deploy.sh [-y] down       app, data, network; leaves a last snapshot of the database
 #   deploy/deploy.sh task ARGS…      the task once more, with other arguments of library migrate: status, adopt
 #   deploy/deploy.sh [-y] rotate     a new password for the app's user, without a failed request
+#   deploy/deploy.sh [-y] key ROLE NAME
+#                                    makes a key (reader, desk or admin) for NAME, and prints it: it is not shown again
 #   deploy/deploy.sh url             prints the URL
 #
 # -y, or YES=1, answers yes, except where data would be replaced: REPLACE_DATA=yes does that.
@@ -12,11 +14,12 @@
 #   NAME (library)  AWS_REGION (us-east-1)  IMAGE  PRODUCTION  CERTIFICATE  ALARM_EMAIL  PROXY  ARCH  SETTINGS  SNAPSHOT
 #   INSTANCE_TYPE  MIN_INSTANCES  MAX_INSTANCES  DATABASE_CLASS  STORAGE  ENGINE_VERSION  ENGINE_FAMILY  VPC_PREFIX
 #   LOG_DAYS  DATABASE_NAME  MAX_STORAGE  MASTER_SECRET  CLIENT_CIDR
+#   URL: for key, the address to call, where it is not the stack's own: with CERTIFICATE, the name in it
 set -euo pipefail # and nothing that macOS's old bash does not know
 cd "$(dirname "$0")"
 
 name=${NAME:-library}
-network=$name-network data=$name-data app=$name-app
+network=$name-network data=$name-data app=$name-app lambda=$name-lambda
 export AWS_REGION=${AWS_REGION:-${AWS_DEFAULT_REGION:-us-east-1}}
 export AWS_DEFAULT_REGION=$AWS_REGION AWS_PAGER=
 
@@ -249,12 +252,42 @@ rotate() {
   say "rotated from version $old to $new. The old password stays good until the next rotation"
 }
 
+# Makes a key by the root key, which stands in no process's arguments and in no environment: printf is the shell's own.
+key() { # role, whose it is
+  local role=$1 whose=$2 stack=$app url has_app has_data root said status
+  case $role in reader | desk | admin) ;; *) die "$role is no role: reader, desk or admin" ;; esac
+  case $whose in *[[:cntrl:]]*) die "the name may have no control characters" ;; esac
+  whose=${whose//\\/\\\\} whose=${whose//\"/\\\"} # as JSON has it
+  has_app=$(status "$app")
+  has_data=$(status "$data")
+  [ "$has_app" != NONE ] || stack=$lambda
+  load "$stack"
+  url=${URL:-$(output "$stack" Url)}
+  if [ "$has_data" != NONE ]; then # otherwise the function's stack has made the secret itself
+    stack=$data
+    load "$data"
+  fi
+  root=$(aws secretsmanager get-secret-value --secret-id "$(output "$stack" AdminKeySecretArn)" --query SecretString --output text)
+  case $url in
+    https://*) ;;
+    *) ask "$url is not https: who carries the packets can read the root key and the new one. Send them all the same?" ;;
+  esac
+  said=$(printf 'Authorization: Bearer %s\n' "$root" |
+    curl --silent --show-error --max-time 30 --header @- --header 'Content-Type: application/json' \
+      --data "{\"role\": \"$role\", \"name\": \"$whose\"}" --write-out '\n%{http_code}' "${url%/}/keys/") ||
+    die "$url did not answer. A key may have been made: nobody has it, and \"library key list\" shows it"
+  status=${said##*$'\n'}
+  [ "$status" = 201 ] || die "$url answers $status: ${said%$'\n'*}"
+  grep -oE 'libkey_[0-9A-Za-z]{46}' <<<"$said" || die "$url answers 201, but no key"
+}
+
 [ "${1:-}" != -y ] || { yes=1; shift; }
 command=${1:-}
 [ $# = 0 ] || shift
 case $command in
   up | down | rotate) [ $# = 0 ] || die "$command takes no arguments"; "$command" ;;
   task) [ $# != 0 ] || die "task is followed by the arguments of library migrate"; load "$network"; load "$data"; run_task "$@" ;;
+  key) [ $# = 2 ] || die "key is followed by a role (reader, desk or admin) and the name of whose it is"; key "$@" ;;
   url) load "$app"; output "$app" Url ;;
   *) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' deploy.sh >&2; exit 2 ;;
 esac

@@ -2,10 +2,14 @@ package deploy_test
 
 import (
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -21,7 +25,11 @@ case $1-$2 in
     case $* in
       *EnableTerminationProtection*) [ -e "$STATE/protected" ] && echo True || echo False ;;
       *StackStatus*) read -r status <"$STATE/stack-$stack" && echo "$status" ;;
-      *Outputs*) for o in AppSecretArn ClusterName Database LogBucketName TaskDefinition TaskLogs TaskNetwork Url; do printf '%s\t%s\n' "$o" "$stack.$o"; done ;;
+      *Outputs*) for o in AdminKeySecretArn AppSecretArn ClusterName Database LogBucketName TaskDefinition TaskLogs TaskNetwork Url; do
+          value=$stack.$o
+          [ $o != Url ] || [ ! -e "$STATE/url" ] || value=$(<"$STATE/url")
+          printf '%s\t%s\n' "$o" "$value"
+        done ;;
     esac ;;
   cloudformation-deploy)
     if [ -e "$STATE/unchanged" ]; then echo "No changes to deploy. Stack $stack is up to date"
@@ -34,6 +42,7 @@ case $1-$2 in
   cloudformation-list-imports) [ -e "$STATE/imports" ] && cat "$STATE/imports" || exit 254 ;;
   secretsmanager-list-secret-version-ids) [[ $* = *AWSPENDING* ]] && echo None || echo version-1 ;;
   secretsmanager-get-random-password) echo NewPasswordOfFortyCharacters ;;
+  secretsmanager-get-secret-value) cat "$STATE/root-key" ;;
   secretsmanager-put-secret-value) cat >"$STATE/secret"; echo version-2 ;;
   ecs-run-task) echo arn:aws:ecs:x:1:task/c/task-1 ;;
   ecs-describe-tasks) [[ $* != *exitCode* || ! -e $STATE/task-fails ]] || cat "$STATE/task-fails" ;;
@@ -42,23 +51,30 @@ case $1-$2 in
 esac
 `
 
-// deploy runs the script with this state: files by name, and their texts.
-func deploy(t *testing.T, state map[string]string, environment []string, args ...string) (calls, said string, err error) {
+// script is the script with this state: files by name, and their texts, in a folder at the front of the PATH.
+func script(t *testing.T, state map[string]string, environment []string, args ...string) (c *exec.Cmd, folder string) {
 	t.Helper()
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("NOT TESTED: deploy.sh needs bash")
 	}
-	folder := t.TempDir()
+	folder = t.TempDir()
 	for name, text := range state {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(folder, "aws"), []byte(aws), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command("./deploy.sh", args...)
+	c = exec.Command("./deploy.sh", args...)
 	c.Env = append([]string{"PATH=" + folder + ":" + os.Getenv("PATH"), "STATE=" + folder}, environment...)
+	return c, folder
+}
+
+// deploy runs the script.
+func deploy(t *testing.T, state map[string]string, environment []string, args ...string) (calls, said string, err error) {
+	t.Helper()
+	c, folder := script(t, state, environment, args...)
 	out, err := c.CombinedOutput()
 	log, _ := os.ReadFile(filepath.Join(folder, "calls"))
 	if secret, err := os.ReadFile(filepath.Join(folder, "secret")); err == nil {
@@ -236,4 +252,122 @@ func TestDeploy(t *testing.T) {
 			}
 		})
 	}
+}
+
+// curl is the real one, but for what it writes down first: what others on this machine could see of it.
+const curl = `#!/bin/bash
+{ echo "$*"; env; } >>"$STATE/seen"
+PATH=${PATH#*:} exec curl "$@"
+`
+
+const (
+	rootKey = "RootKeyOfFortyEightCharacters0123456789abcdefghi"
+	newKey  = "libkey_0123456789012345678901234567890123456789012345"
+)
+
+// keysOf answers POST /keys/ as the program does, and notes what it was sent.
+func keysOf(t *testing.T, status int) (address string, sent *[]string) {
+	sent = new([]string)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		*sent = append(*sent, fmt.Sprintf("%s %s %s %s %s", r.Method, r.URL, r.Header.Get("Content-Type"), r.Header.Get("Authorization"), body))
+		w.WriteHeader(status)
+		if status != http.StatusCreated {
+			fmt.Fprint(w, `{"detail": "The key is not known here."}`)
+			return
+		}
+		fmt.Fprintf(w, `{"id": "01234567", "key": %q}`, newKey)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, sent
+}
+
+// TestKey: the script makes a key by the root key, which nobody sees but the program that it deploys.
+func TestKey(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skipf("NOT TESTED: %v", err)
+	}
+	const app, data, lambda = "stack-library-app", "stack-library-data", "stack-library-lambda"
+	for _, c := range []struct {
+		name   string
+		stacks []string
+		status int // of the program's answer; 0: nobody is there
+		args   []string
+		sent   string // the body; "": nothing is sent
+		secret string // that is read; "": none
+		says   string
+	}{
+		{"on EC2", []string{app, data}, 201, []string{"-y", "key", "desk", "Front desk"}, `{"role": "desk", "name": "Front desk"}`, "library-data.AdminKeySecretArn", ""},
+		{"any name", []string{app, data}, 201, []string{"-y", "key", "admin", `Ädä "\" & $HOME`}, `{"role": "admin", "name": "Ädä \"\\\" & $HOME"}`, "library-data.AdminKeySecretArn", ""},
+		{"on Lambda", []string{lambda, data}, 201, []string{"-y", "key", "reader", "x"}, `{"role": "reader", "name": "x"}`, "library-data.AdminKeySecretArn", ""},
+		{"on Lambda alone", []string{lambda}, 201, []string{"-y", "key", "reader", "x"}, `{"role": "reader", "name": "x"}`, "library-lambda.AdminKeySecretArn", ""},
+		{"refused", []string{app, data}, 401, []string{"-y", "key", "desk", "x"}, `{"role": "desk", "name": "x"}`, "library-data.AdminKeySecretArn", "answers 401: " + `{"detail": "The key is not known here."}`},
+		{"nobody is there", []string{app, data}, 0, []string{"-y", "key", "desk", "x"}, "", "library-data.AdminKeySecretArn", "did not answer"},
+		{"not https, and nobody to ask", []string{app, data}, 201, []string{"key", "desk", "x"}, "", "library-data.AdminKeySecretArn", "is not https"},
+		{"no role", []string{app, data}, 201, []string{"-y", "key", "owner", "x"}, "", "", "owner is no role"},
+		{"a name in two lines", []string{app, data}, 201, []string{"-y", "key", "desk", "x\ny"}, "", "", "control characters"},
+		{"no name", []string{app, data}, 201, []string{"-y", "key", "desk"}, "", "", "is followed by a role"},
+		{"no stack", nil, 201, []string{"-y", "key", "desk", "x"}, "", "", "library-lambda does not exist"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			address, sent := keysOf(t, c.status)
+			if c.status == 0 {
+				address = "http://127.0.0.1:1"
+			}
+			state := map[string]string{"curl": curl, "root-key": rootKey + "\n", "url": address}
+			for _, s := range c.stacks {
+				state[s] = "CREATE_COMPLETE\n"
+			}
+			command, folder := script(t, state, nil, c.args...)
+			var errors strings.Builder
+			command.Stderr = &errors
+			out, err := command.Output()
+			calls, _ := os.ReadFile(filepath.Join(folder, "calls"))
+			seen, _ := os.ReadFile(filepath.Join(folder, "seen"))
+
+			want, made := []string(nil), c.says == ""
+			if c.sent != "" {
+				want = []string{"POST /keys/ application/json Bearer " + rootKey + " " + c.sent}
+			}
+			if !slices.Equal(*sent, want) {
+				t.Errorf("it sent %q, not %q", *sent, want)
+			}
+			if got := string(out); made != (err == nil) || made != (got == newKey+"\n") || !made && got != "" {
+				t.Errorf("%v, printed %q", err, got)
+			}
+			if got := strings.Contains(string(calls), "get-secret-value --secret-id "+c.secret+" --query SecretString"); got != (c.secret != "") {
+				t.Errorf("it called\n%s", calls)
+			}
+			if everything := string(calls) + string(seen) + errors.String(); strings.Contains(everything, rootKey) || strings.Contains(everything, newKey) {
+				t.Errorf("a key is seen:\n%s", everything)
+			}
+			if !strings.Contains(errors.String(), c.says) {
+				t.Errorf("it does not say %q: %s", c.says, &errors)
+			}
+		})
+	}
+
+	t.Run("the stack's output", func(t *testing.T) {
+		t.Parallel()
+		address, sent := keysOf(t, 201)
+		d := parse(t, read(t))
+		for _, output := range []struct{ stack, url string }{{"app", "${Url}"}, {"lambda", "https://${Api}.execute-api.${AWS::Region}.${AWS::URLSuffix}"}} {
+			text, _ := at(d.tree[output.stack], "Outputs/FirstKey/Value/0").(string)
+			_, folder := script(t, map[string]string{"curl": curl, "root-key": rootKey + "\n"}, nil)
+			command := exec.Command("bash", "-c", strings.NewReplacer("${AWS::Region}", "eu-west-3", "${Arn}", "arn:root", output.url, address).Replace(text))
+			command.Env = []string{"PATH=" + folder + ":" + os.Getenv("PATH"), "STATE=" + folder}
+			*sent = nil
+			out, err := command.CombinedOutput()
+			calls, _ := os.ReadFile(filepath.Join(folder, "calls"))
+			seen, _ := os.ReadFile(filepath.Join(folder, "seen"))
+			if want := "POST /keys/ application/json Bearer " + rootKey + ` {"role": "desk", "name": "Desk"}`; err != nil || !slices.Equal(*sent, []string{want}) || !strings.Contains(string(out), newKey) {
+				t.Errorf("%s: %v, %q\n%s", output.stack, err, *sent, out)
+			}
+			if strings.Contains(string(calls)+string(seen), rootKey) || !strings.Contains(string(calls), "--region eu-west-3 --secret-id arn:root ") {
+				t.Errorf("%s: %s%s", output.stack, calls, seen)
+			}
+		}
+	})
 }

@@ -31,6 +31,10 @@ var faults = []struct{ rule, file, old, new, finds string }{
 	{"secrets", "data", "{Name: DB_TLS, Value: rds}", "{Name: DB_PASSWORD, Value: !Ref DatabaseName}", "DB_PASSWORD"},
 	{"secrets", "lambda", "DB_PORT: !If", "DB_PASSWORD: correct-horse\n          DB_PORT: !If", "DB_PASSWORD"},
 	{"secrets", "app", "STACK='${AWS::StackName}'", "DB_PASSWORD='correcthorse'", "correcthorse"},
+	{"secrets", "app", "STACK='${AWS::StackName}'", "ADMIN_KEY='correcthorse'", "correcthorse"},
+	{"secrets", "app", "--secret-id ${Arn}", "{{resolve:secretsmanager:${Arn}}}", "{{resolve:"},
+	{"secrets", "lambda", "DB_PORT: !If", "ADMIN_KEY: !Ref DatabaseName\n          DB_PORT: !If", "ADMIN_KEY"},
+	{"secrets", "data", "  AlarmEmail:\n", "  AdminKey:\n", "AdminKey"},
 	{"secrets", "user data", "DB_TLS=rds", "DATABASE_URL=mysql://a:b@c/d", "://a:b@"},
 
 	{"ways", "network", "FromPort: 80, ToPort: 80, CidrIp", "FromPort: 22, ToPort: 22, CidrIp", "0.0.0.0/0] or [IsNarrowed ClientNetworks.PrefixListId AWS::NoValue] > WebSecurityGroup: tcp 22-22"},
@@ -43,7 +47,8 @@ var faults = []struct{ rule, file, old, new, finds string }{
 	{"ways", "network", "RouteTableId: !Ref AppRouteTable1, DestinationCidrBlock", "RouteTableId: !Ref DataRouteTable, DestinationCidrBlock", "DataRouteTable > "},
 
 	{"rights", "lambda", "Action: secretsmanager:GetSecretValue", "Action: secretsmanager:*", "allows secretsmanager:*"},
-	{"rights", "app", `Resource: {"Fn::ImportValue": !Sub "${DataStack}-AppSecretArn"}`, `Resource: "*"`, "on everything"},
+	{"rights", "app", `, {"Fn::ImportValue": !Sub "${DataStack}-AdminKeySecretArn"}]`, `, "*"]`, "on everything"},
+	{"rights", "data", "HasMasterSecret, !Ref MasterSecretArn, !GetAtt Database.MasterUserSecret.SecretArn], !Ref AppSecret]", "HasMasterSecret, !Ref MasterSecretArn, !GetAtt Database.MasterUserSecret.SecretArn], !Ref AdminKeySecret]", "may read the root key"},
 	{"rights", "app", "AmazonSSMManagedInstanceCore", "AmazonS3FullAccess", "AmazonS3FullAccess"},
 	{"rights", "data", "          - {Effect: Allow, Principal: {Service: rds.amazonaws.com}", `          - {Effect: Allow, Principal: "*"`, "everybody"},
 	{"rights", "app", "# Below: deploy", "# Database.MasterUserSecret.SecretArn\n              # Below: deploy", "master's password"},
@@ -114,11 +119,12 @@ func checkImports(d deployment, report func(string, ...any)) {
 }
 
 var (
-	secretName = regexp.MustCompile(`(?i)(password|passwd|pwd|secret|token|private_?key)$`)
-	secretText = regexp.MustCompile(`AKIA[0-9A-Z]{16}|-----BEGIN|(?i)(password|passwd|pwd|token)["']?\s*=\s*["']?[a-z0-9+/]{6,}|://[^/\s:@]+:[^/\s@{]+@`)
+	secretName = regexp.MustCompile(`(?i)(password|passwd|pwd|secret|token|private_?key|admin_?key)$`)
+	secretText = regexp.MustCompile(`AKIA[0-9A-Z]{16}|-----BEGIN|libkey_[0-9A-Za-z]{46}|\{\{resolve:|(?i)(password|passwd|pwd|token|admin_?key)["']?\s*=\s*["']?[a-z0-9+/]{6,}|://[^/\s:@]+:[^/\s@{]+@`)
 )
 
-// checkSecrets: no password, key or token stands in a file, nor is one handed over as a parameter or a plain variable.
+// checkSecrets: no password, key or token stands in a file, nor is one handed over as a parameter or a plain variable, nor looked
+// up by CloudFormation ({{resolve:…}}), which would write it into the user data or an output.
 func checkSecrets(d deployment, report func(string, ...any)) {
 	for name, text := range d.text {
 		if found := secretText.FindString(text); found != "" && name != "compose" { // its passwords serve to try it, and say so
@@ -212,7 +218,7 @@ func checkWays(d deployment, report func(string, ...any)) {
 // wide are the actions that AWS cannot narrow to a resource; those of ec2 are Lambda's own, in the name of a function in a VPC.
 var wide = regexp.MustCompile(`^(ecr:GetAuthorizationToken|logs:DescribeLogGroups|xray:Put(TraceSegments|TelemetryRecords)|ec2:(Create|Delete|Describe)NetworkInterfaces?|ec2:DescribeSubnets|ec2:(Una|A)ssignPrivateIpAddresses)$`)
 
-// checkRights: no role may everything, none but the task's reads the master's password.
+// checkRights: no role may everything, none but the task's reads the master's password, and none of the data's reads the root key.
 func checkRights(d deployment, report func(string, ...any)) {
 	managed := regexp.MustCompile(`/(AmazonSSMManagedInstanceCore|service-role/AmazonRDSEnhancedMonitoringRole)$`)
 	for _, stack := range stacks {
@@ -241,6 +247,11 @@ func checkRights(d deployment, report func(string, ...any)) {
 			report("%s: it may read the master's password", stack)
 		}
 	}
+	d.each("data", func(id, _ string, p object) { // neither the task nor the proxy
+		if id != "AdminKeySecret" && strings.Contains(fmt.Sprint(p), "AdminKeySecret") {
+			report("data: %s may read the root key", id)
+		}
+	})
 }
 
 func number(tree any, path string) int {

@@ -126,6 +126,7 @@ func boot(t *testing.T, scenario string, header func(string) string) instance {
 	given, _, script := userData(parse(t, read(t)))
 	settings := strings.NewReplacer("${AWS::Region}", "eu-west-3", "${Image}", "registry.example/library@sha256:"+strings.Repeat("ab", 32),
 		"${Host}", "db.example.eu-west-3.rds.amazonaws.com", "${Port}", "3306", "${Name}", "library", "${Secret}", "arn:aws:secretsmanager:eu-west-3:123456789012:secret:app",
+		"${AdminKey}", "arn:aws:secretsmanager:eu-west-3:123456789012:secret:root",
 		"${Pool}", "6", "${Proxies}", "10.20.0.0/24,10.20.1.0/24", "${LogGroup}", "library-logs", "${Settings}", "LOAN_DAYS=21 TZ_NAME=Europe/Paris",
 		"${AWS::StackName}", "library-app").Replace(given)
 
@@ -230,6 +231,7 @@ DB_PORT=3306
 DB_NAME=library
 DB_TLS=rds
 DB_SECRET_ARN=arn:aws:secretsmanager:eu-west-3:123456789012:secret:app
+ADMIN_KEY_SECRET_ARN=arn:aws:secretsmanager:eu-west-3:123456789012:secret:root
 DB_MAX_OPEN_CONNS=6
 DB_MAX_IDLE_CONNS=6
 AWS_REGION=eu-west-3

@@ -4,7 +4,7 @@
 # carries this very text ("make user-data" puts it there) and sets the settings in front of it.
 set -euo pipefail
 
-# ---- Settings. No password is among them: the app reads its own from Secrets Manager, by the instance's role.
+# ---- Settings. No password and no key is among them: the app reads them from Secrets Manager, by the instance's role.
 
 REGION=${REGION:-us-east-1}
 IMAGE=${IMAGE:-docker.io/YOU/library-management@sha256:DIGEST} # a digest, or a tag that never moves; never latest
@@ -12,6 +12,7 @@ DB_HOST=${DB_HOST:-YOURS.us-east-1.rds.amazonaws.com}
 DB_PORT=${DB_PORT:-3306}
 DB_NAME=${DB_NAME:-library}
 DB_SECRET_ARN=${DB_SECRET_ARN:-arn:aws:secretsmanager:us-east-1:ACCOUNT:secret:NAME} # of the app's user, not of the master
+ADMIN_KEY_SECRET_ARN=${ADMIN_KEY_SECRET_ARN:-}                                       # of the root key, which makes keys; empty: none
 DB_MAX_OPEN_CONNS=${DB_MAX_OPEN_CONNS:-5}
 TRUSTED_PROXIES=${TRUSTED_PROXIES:-10.20.0.0/24,10.20.1.0/24} # the balancer's subnets
 LOG_GROUP=${LOG_GROUP:-library}                                # of CloudWatch; it must exist
@@ -73,6 +74,7 @@ DB_PORT=$DB_PORT
 DB_NAME=$DB_NAME
 DB_TLS=rds
 DB_SECRET_ARN=$DB_SECRET_ARN
+ADMIN_KEY_SECRET_ARN=$ADMIN_KEY_SECRET_ARN
 DB_MAX_OPEN_CONNS=$DB_MAX_OPEN_CONNS
 DB_MAX_IDLE_CONNS=$DB_MAX_OPEN_CONNS
 AWS_REGION=$REGION
