@@ -183,7 +183,7 @@ up() {
   set_if Settings "${SETTINGS:-}"; set_if Certificate "${CERTIFICATE:-}"; set_if InstanceType "${INSTANCE_TYPE:-}"
   set_if MinInstances "${MIN_INSTANCES:-}"; set_if MaxInstances "${MAX_INSTANCES:-}"
   apply "$app" app.yaml "${parameters[@]}"
-  say "serving"
+  say "serving, with a key: deploy/deploy.sh key desk NAME makes one"
   load "$app"
   output "$app" Url
 }

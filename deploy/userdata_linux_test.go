@@ -213,7 +213,7 @@ func TestUserData(t *testing.T) {
 			"systemctl enable --now library",
 			"container run --rm --name library --pull never --publish 8000:8000 --env-file /etc/library/env" +
 				" --user 65532:65532 --read-only --tmpfs /tmp --tmpfs /data --cap-drop ALL --security-opt no-new-privileges" +
-				" --memory 512m --pids-limit 256 --stop-timeout 40" +
+				" --memory 512m --pids-limit 256 --ulimit nofile=4096:4096 --stop-timeout 40" +
 				" --log-driver awslogs --log-opt awslogs-region=eu-west-3 --log-opt awslogs-group=library-logs" +
 				" --log-opt awslogs-stream=i-0123456789abcdef0 --log-opt mode=non-blocking --log-opt max-buffer-size=4m " + image,
 			"seq 60",

@@ -100,7 +100,7 @@ ExecStartPre=-/usr/bin/docker rm --force library
 ExecStart=/usr/bin/docker run --rm --name library --pull never \\
   --publish 8000:8000 --env-file /etc/library/env \\
   --user 65532:65532 --read-only --tmpfs /tmp --tmpfs /data --cap-drop ALL --security-opt no-new-privileges \\
-  --memory 512m --pids-limit 256 --stop-timeout 40 \\
+  --memory 512m --pids-limit 256 --ulimit nofile=4096:4096 --stop-timeout 40 \\
   --log-driver awslogs --log-opt awslogs-region=$REGION --log-opt awslogs-group=$LOG_GROUP \\
   --log-opt awslogs-stream=$(cat /var/lib/cloud/data/instance-id) --log-opt mode=non-blocking --log-opt max-buffer-size=4m \\
   $IMAGE
