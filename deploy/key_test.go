@@ -10,13 +10,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// TestKey_program: the program itself, closed and with its root key in Secrets Manager as the stacks have it, makes the key that
-// the script asks for, and serves whoever has it, and nobody else.
+// TestKey_program: the program itself, with its root key in Secrets Manager as the stacks have it, makes the key that the script asks
+// for, open or closed; closed it serves whoever has it, and nobody else.
 func TestKey_program(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil {
@@ -41,23 +42,6 @@ func TestKey_program(t *testing.T) {
 	}
 	address := free.Addr().String()
 	free.Close()
-
-	var log bytes.Buffer
-	c := exec.Command(program)
-	c.Dir = t.TempDir()
-	c.Env = []string{"HOST=127.0.0.1", "PORT=" + address[strings.LastIndex(address, ":")+1:], "DRAIN_DELAY=0s", "LOG_LEVEL=debug",
-		"TRUSTED_PROXIES=10.20.0.0/24", "ADMIN_KEY_SECRET_ARN=arn:aws:secretsmanager:eu-west-3:123456789012:secret:root", // as the unit has them
-		"AWS_ENDPOINT_URL=" + secrets.URL, "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=key"}
-	c.Stdout, c.Stderr = &log, &log
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	stop := func() {
-		c.Process.Signal(syscall.SIGTERM)
-		c.Wait()
-	}
-	defer stop()
-
 	get := func(path, key string) int {
 		r, _ := http.NewRequest("GET", "http://"+address+path, nil)
 		if key != "" {
@@ -70,12 +54,31 @@ func TestKey_program(t *testing.T) {
 		answer.Body.Close()
 		return answer.StatusCode
 	}
-	for deadline := time.Now().Add(time.Minute); get("/readyz", "") != 200; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			stop()
-			t.Fatalf("it does not start:\n%s", &log)
+	var log bytes.Buffer
+	folder, stop := t.TempDir(), func() {}
+	defer func() { stop() }()
+	start := func(settings ...string) {
+		c := exec.Command(program)
+		c.Dir, c.Stdout, c.Stderr = folder, &log, &log
+		c.Env = append([]string{"HOST=127.0.0.1", "PORT=" + address[strings.LastIndex(address, ":")+1:], "DRAIN_DELAY=0s", "LOG_LEVEL=debug",
+			"TRUSTED_PROXIES=10.20.0.0/24", "ADMIN_KEY_SECRET_ARN=arn:aws:secretsmanager:eu-west-3:123456789012:secret:root", // as the unit has them
+			"AWS_ENDPOINT_URL=" + secrets.URL, "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=key"}, settings...)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		stop = sync.OnceFunc(func() {
+			c.Process.Signal(syscall.SIGTERM)
+			c.Wait()
+		})
+		for deadline := time.Now().Add(time.Minute); get("/readyz", "") != 200; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				stop()
+				t.Fatalf("it does not start:\n%s", &log)
+			}
 		}
 	}
+	// UPGRADING.md: open first, while the callers get their keys, then closed.
+	start("AUTH=off", "ALLOWED_HOSTS=*")
 	state := map[string]string{"root-key": rootKey + "\n", "url": "http://" + address, "stack-library-app": "CREATE_COMPLETE\n", "stack-library-data": "CREATE_COMPLETE\n"}
 	command, _ := script(t, state, nil, "-y", "key", "desk", `Front "desk" \ Ä`)
 	out, err := command.Output()
@@ -83,6 +86,11 @@ func TestKey_program(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, err.(*exec.ExitError).Stderr)
 	}
+	if without, with := get("/users/", ""), get("/users/", key); without != 200 || with != 200 {
+		t.Errorf("GET /users/ while it is open: got %d without a key, %d with one", without, with)
+	}
+	stop()
+	start()
 	for _, test := range []struct {
 		path, key string
 		want      int
