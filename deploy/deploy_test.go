@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -265,12 +266,15 @@ const (
 	newKey  = "libkey_0123456789012345678901234567890123456789012345"
 )
 
-// keysOf answers POST /keys/ as the program does, and notes what it was sent.
-func keysOf(t *testing.T, status int) (address string, sent *[]string) {
-	sent = new([]string)
+// keysOf answers POST /keys/ as the program does; sent takes what it was sent, and forgets it.
+func keysOf(t *testing.T, status int) (address string, sent func() []string) {
+	var requests []string
+	var mu sync.Mutex
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		*sent = append(*sent, fmt.Sprintf("%s %s %s %s %s", r.Method, r.URL, r.Header.Get("Content-Type"), r.Header.Get("Authorization"), body))
+		mu.Lock()
+		defer mu.Unlock()
+		requests = append(requests, fmt.Sprintf("%s %s %s %s %s", r.Method, r.URL, r.Header.Get("Content-Type"), r.Header.Get("Authorization"), body))
 		w.WriteHeader(status)
 		if status != http.StatusCreated {
 			fmt.Fprint(w, `{"detail": "The key is not known here."}`)
@@ -279,7 +283,13 @@ func keysOf(t *testing.T, status int) (address string, sent *[]string) {
 		fmt.Fprintf(w, `{"id": "01234567", "key": %q}`, newKey)
 	}))
 	t.Cleanup(s.Close)
-	return s.URL, sent
+	return s.URL, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		all := requests
+		requests = nil
+		return all
+	}
 }
 
 // TestKey: the script makes a key by the root key, which nobody sees but the program that it deploys.
@@ -331,8 +341,8 @@ func TestKey(t *testing.T) {
 			if c.sent != "" {
 				want = []string{"POST /keys/ application/json Bearer " + rootKey + " " + c.sent}
 			}
-			if !slices.Equal(*sent, want) {
-				t.Errorf("it sent %q, not %q", *sent, want)
+			if got := sent(); !slices.Equal(got, want) {
+				t.Errorf("it sent %q, not %q", got, want)
 			}
 			if got := string(out); made != (err == nil) || made != (got == newKey+"\n") || !made && got != "" {
 				t.Errorf("%v, printed %q", err, got)
@@ -358,12 +368,12 @@ func TestKey(t *testing.T) {
 			_, folder := script(t, map[string]string{"curl": curl, "root-key": rootKey + "\n"}, nil)
 			command := exec.Command("bash", "-c", strings.NewReplacer("${AWS::Region}", "eu-west-3", "${Arn}", "arn:root", output.url, address).Replace(text))
 			command.Env = []string{"PATH=" + folder + ":" + os.Getenv("PATH"), "STATE=" + folder}
-			*sent = nil
 			out, err := command.CombinedOutput()
 			calls, _ := os.ReadFile(filepath.Join(folder, "calls"))
 			seen, _ := os.ReadFile(filepath.Join(folder, "seen"))
-			if want := "POST /keys/ application/json Bearer " + rootKey + ` {"role": "desk", "name": "Desk"}`; err != nil || !slices.Equal(*sent, []string{want}) || !strings.Contains(string(out), newKey) {
-				t.Errorf("%s: %v, %q\n%s", output.stack, err, *sent, out)
+			want, got := []string{"POST /keys/ application/json Bearer " + rootKey + ` {"role": "desk", "name": "Desk"}`}, sent()
+			if err != nil || !slices.Equal(got, want) || !strings.Contains(string(out), newKey) {
+				t.Errorf("%s: %v, %q\n%s", output.stack, err, got, out)
 			}
 			if strings.Contains(string(calls)+string(seen), rootKey) || !strings.Contains(string(calls), "--region eu-west-3 --secret-id arn:root ") {
 				t.Errorf("%s: %s%s", output.stack, calls, seen)
