@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -43,4 +44,20 @@ func (f *failures) Len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.counts)
+}
+
+// Operation is what is known of an operation before anything is called.
+type Operation struct{ Method, Path, Summary, Role string }
+
+// Operations are all operations.
+func Operations() (list []Operation) {
+	for _, r := range new(api).routes() {
+		list = append(list, Operation{Method: r.Method, Path: r.Path, Summary: r.Summary, Role: r.Role.String()})
+	}
+	return list
+}
+
+// NewRouteWithoutRole is a mistake.
+func NewRouteWithoutRole() {
+	newRoute(operation{Method: "GET", Path: "/x", ID: "forget-role"}, func(context.Context, *struct{}) (*struct{}, error) { return nil, nil })
 }
