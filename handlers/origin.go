@@ -62,7 +62,7 @@ func (a *api) checkOrigin(c *fiber.Ctx) error {
 		return nil
 	case "":
 		u, err := url.Parse(origin)
-		if origin == "" || err == nil && u.Host != "" && strings.EqualFold(u.Host, string(c.Context().Host())) {
+		if origin == "" || err == nil && strings.EqualFold(u.Host, string(c.Context().Host())) {
 			return nil
 		}
 	}
