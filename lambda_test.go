@@ -189,7 +189,7 @@ func (p *process) call(t *testing.T, r lambdatest.Request) lambdatest.Answer {
 		t.Fatal(err)
 	}
 	for _, h := range r.Headers {
-		request.Header.Set(h[0], h[1])
+		request.Header.Add(h[0], h[1])
 	}
 	request.Host = request.Header.Get("Host")
 	answer, err := plain.RoundTrip(request)

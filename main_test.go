@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"library-management/handlers"
 	"library-management/internal/dbtest"
 	"library-management/library"
 )
@@ -130,6 +132,50 @@ func TestSettings_empty_is_unset(t *testing.T) {
 	s, err := readSettings()
 	if err != nil || s.Port != 8000 || s.BorrowLimit != 2 || s.address() != "127.0.0.1:8000" {
 		t.Errorf("got %+v, %v", s, err)
+	}
+}
+
+// TestSettings_access: nobody needs a key where nobody but this machine can connect, or where AUTH=off was said; nowhere else.
+func TestSettings_access(t *testing.T) {
+	const lambda = "AWS_LAMBDA_RUNTIME_API"
+	for _, test := range []struct {
+		env  map[string]string
+		want handlers.Access
+		warn string // a part of what the start says
+	}{
+		{nil, handlers.OpenToThisMachine, "whoever is on this machine"},
+		{map[string]string{"HOST": "::1"}, handlers.OpenToThisMachine, "whoever is on this machine"},
+		{map[string]string{"HOST": "127.0.0.53"}, handlers.OpenToThisMachine, "whoever is on this machine"},
+		{map[string]string{"HOST": "::ffff:127.0.0.1"}, handlers.OpenToThisMachine, "whoever is on this machine"},
+		{map[string]string{"HOST": "localhost"}, handlers.OpenToThisMachine, "whoever is on this machine"},
+		{map[string]string{"BASE_PATH": "/"}, handlers.OpenToThisMachine, "whoever is on this machine"},
+		{map[string]string{"HOST": "0.0.0.0"}, handlers.Closed, "library key add admin --name YOU"},
+		{map[string]string{"HOST": "::"}, handlers.Closed, "library key add admin --name YOU"},
+		{map[string]string{"HOST": "10.0.0.7"}, handlers.Closed, "library key add admin --name YOU"},
+		{map[string]string{"HOST": "localhost.example"}, handlers.Closed, "library key add admin --name YOU"},
+		{map[string]string{"AUTH": "keys"}, handlers.Closed, "library key add admin --name YOU"},
+		{map[string]string{"TRUSTED_PROXIES": "127.0.0.1"}, handlers.Closed, "library key add admin --name YOU"},
+		{map[string]string{"BASE_PATH": "/v1"}, handlers.Closed, "library key add admin --name YOU"},
+		{map[string]string{lambda: "127.0.0.1:1", "DATABASE_URL": "sqlite:///tmp/library.db"}, handlers.Closed, "library key add admin --name YOU"},
+		{map[string]string{"AUTH": "off"}, handlers.OpenToAll, ""},
+		{map[string]string{"AUTH": "off", "HOST": "0.0.0.0"}, handlers.OpenToAll, "ALLOWED_HOSTS=library.example.org"},
+		{map[string]string{"AUTH": "off", "HOST": "0.0.0.0", "ALLOWED_HOSTS": "a.example"}, handlers.OpenToAll, "whoever reaches this program"},
+		{map[string]string{"AUTH": "off", lambda: "127.0.0.1:1", "DATABASE_URL": "sqlite:///tmp/library.db"}, handlers.OpenToAll, "whoever reaches this program"},
+	} {
+		t.Run(fmt.Sprint(test.env), func(t *testing.T) {
+			for name, value := range test.env {
+				t.Setenv(name, value)
+			}
+			s, err := readSettings()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			s.warnOfAccess(slog.New(slog.NewTextHandler(&log, nil)))
+			if got := s.access(); got != test.want || !strings.Contains(log.String(), test.warn) || test.warn == "" && log.Len() > 0 {
+				t.Errorf("got %d and %q, want %d and %q", got, log.String(), test.want, test.warn)
+			}
+		})
 	}
 }
 

@@ -53,7 +53,7 @@ func TestSession(t *testing.T) {
 			call(t, app, "POST", "/session", `{"key":"`+desk+`"}`, headers...).problem(403, "cross_origin")
 			call(t, app, "DELETE", "/session", "", append(headers, with)...).problem(403, "cross_origin")
 			call(t, app, "POST", "/users/", `{"name":"Key"}`, append(headers, "Authorization: Bearer "+desk)...).want(201) // nothing to forge
-			call(t, app, "GET", "/users/", "", append(headers, with)...).want(200)                                        // which no page of theirs can read
+			call(t, app, "GET", "/users/", "", append(headers, with)...).want(200)                                         // which no page of theirs can read
 		}
 		a := call(t, app, "POST", "/users/", `{"name":"Desk"}`, "Sec-Fetch-Site: cross-site", "Origin: https://desk.example", with).want(201)
 		if a.header.Get("Access-Control-Allow-Credentials") != "" {
