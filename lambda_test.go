@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"library-management/handlers"
 	"library-management/internal/dbtest"
 	"library-management/internal/lambdatest"
 	"library-management/library"
@@ -150,7 +151,7 @@ var story = []struct{ method, target, body string }{
 	{"GET", "/books/?autor=Herbert&_=1", ""},
 	{"PUT", "/users/%31?notify", "\ufeff" + `{"name":"Ada King"}`},
 	{"PUT", "/users/%31?_notify", "\ufeff" + `{"name":"Ada King"}`},
-	{"POST", "/users/", `{"name":"` + strings.Repeat("x", 1<<20) + `"}`},
+	{"POST", "/users/", `{"name":"` + strings.Repeat("x", handlers.BodyLimit) + `"}`},
 	{"GET", "/docs/swagger-ui.css", ""},
 	{"GET", "/nothing%20here", ""},
 	{"BREW", "/books/1", ""},
@@ -387,7 +388,7 @@ func TestLambda_survives(t *testing.T) {
 		}
 
 		for _, door := range doors {
-			problem(f.call(t, door, lambdatest.Request{Method: "POST", Target: "/books/", Body: strings.Repeat("x", 1<<20+1)}), 413, "too_large")
+			problem(f.call(t, door, lambdatest.Request{Method: "POST", Target: "/books/", Body: strings.Repeat("x", handlers.BodyLimit+1)}), 413, "too_large")
 			next()
 			event := lambdatest.Doors[door](lambdatest.Request{Method: "POST", Target: "/books/"})
 			event["body"], event["isBase64Encoded"] = "!!!", true

@@ -69,7 +69,10 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		DrainDelay: s.drainDelay(),
 		BasePath:   s.BasePath,
 		Logger:     logger,
-		OnDrain:    func() { draining.Store(true) },
+		// Measured: docs/performance.md. An import takes what it needs: it remembers all its rows.
+		MemoryLimit: 150 << 20,
+		Descriptors: 2*max(s.DBMaxOpenConns, 10) + 64, // of the pools; SQLite has several a connection
+		OnDrain:     func() { draining.Store(true) },
 	})
 	if cause := context.Cause(ctx); errors.Is(cause, db.ErrOriginal) {
 		return cause

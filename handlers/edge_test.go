@@ -128,7 +128,7 @@ func TestUnreadable(t *testing.T) {
 		})
 	}
 	a := exchange(t, addr, fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", path, handlers.BodyLimit, strings.Repeat(" ", handlers.BodyLimit)))[0]
-	a.problem(400, "malformed", "body") // exactly 1 MiB is read
+	a.problem(400, "malformed", "body") // exactly the limit is read
 	if got, want := len(log.named(t, "request")), 10; got != want {
 		t.Errorf("got %d access lines, want %d: the refused ones as well", got, want)
 	}

@@ -41,7 +41,7 @@ const (
 	maxEcho = 100
 	// missingPrefix marks huma's message for a field that is not there, before the field's name.
 	missingPrefix = "missing "
-	// maxFieldErrors bounds a problem: a body of 1 MiB has room for 100,000 wrong fields.
+	// maxFieldErrors bounds a problem: a body of 32 KiB has room for thousands of wrong fields.
 	maxFieldErrors = 20
 )
 
@@ -67,9 +67,9 @@ var ownProblems = map[string]problemKind{
 	codeNotFound:             {status: 404, title: "Nothing here", detail: "There is nothing at this path."},
 	codeMethodNotAllowed:     {status: 405, title: "Method not allowed", detail: "This path does not answer this method; the Allow header lists those that it does."},
 	codeTimeout:              {status: 408, title: "The request took too long", detail: "The request did not arrive in time."},
-	codeTooLarge:             {status: 413, title: "The body is too large", detail: "The body has more than 1 MiB."},
+	codeTooLarge:             {status: 413, title: "The body is too large", detail: "The body has more than 32 KiB."},
 	codeUnsupportedMediaType: {status: 415, title: "Unsupported media type", detail: "The body must be JSON, without a content encoding."},
-	codeHeadersTooLarge:      {status: 431, title: "The headers are too large", detail: "The request line and the headers have more than 16 KiB."},
+	codeHeadersTooLarge:      {status: 431, title: "The headers are too large", detail: "The request line and the headers have more than 16 KiB, or more than 400 headers, cookies and parameters."},
 	codeInternal:             {status: 500, title: "Internal error", detail: "Something went wrong here. The request id finds it in the log."},
 	codeNotAnswered:          {status: 504, title: "Not answered in time", detail: "The request was not answered in time; whether it took effect is not known."},
 	codeForeignHost:          {status: 403, title: "Called by another name", detail: "This program needs no key, and so answers only to localhost, addresses, names without a dot and those in ALLOWED_HOSTS."},

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -20,7 +21,7 @@ import (
 func wrap(app *fiber.App, log *slog.Logger, basePath string, stopping *atomic.Bool) {
 	app.Handler() // builds the routes, which only Listener does otherwise
 	server := app.Server()
-	next := server.Handler
+	next, unreadable := server.Handler, server.ErrorHandler
 	server.Handler = func(fctx *fasthttp.RequestCtx) {
 		defer recoverPanic(app, fctx, log)
 		// core's accessors read the gateway's context from these headers, the authorizer's claims included, and nobody
@@ -30,6 +31,14 @@ func wrap(app *fiber.App, log *slog.Logger, basePath string, stopping *atomic.Bo
 		}
 		if err := setContext(app, fctx, basePath); err != nil {
 			refuse(app, fctx, err)
+			return
+		}
+		if tooManyParts(&fctx.Request.Header) {
+			unreadable(fctx, errTooManyParts)
+			fctx.SetConnectionClose()
+			method := string(fctx.Method())
+			fctx.Request.Header = fasthttp.RequestHeader{} // whose storage would go to the next connection, and stay with it
+			fctx.Request.Header.SetMethod(method)          // for the answer to HEAD
 			return
 		}
 		if basePath != "" {
@@ -42,7 +51,6 @@ func wrap(app *fiber.App, log *slog.Logger, basePath string, stopping *atomic.Bo
 			fctx.SetConnectionClose() // moves a client that keeps its connection over to another instance
 		}
 	}
-	unreadable := server.ErrorHandler
 	server.ErrorHandler = func(fctx *fasthttp.RequestCtx, err error) {
 		defer recoverPanic(app, fctx, log)
 		_ = setContext(app, fctx, basePath) // it is refused as it is
@@ -117,4 +125,29 @@ func problem(fctx *fasthttp.RequestCtx, err error) {
 	fctx.SetStatusCode(status)
 	fctx.SetContentType("application/problem+json")
 	fmt.Fprintf(fctx, `{"type":"/problems/%s","title":%q,"status":%d,"detail":%q,"code":%q}`, code, title, status, detail, code)
+}
+
+// maxParts is how many headers, cookies and parameters of a query a request may have, all together. Each becomes a value of
+// its own: the 4,000 that 16 KiB have room for take 16 times as much, and the connection keeps that.
+const maxParts = 400
+
+// tooManyParts counts, without taking the head apart: also what only separates by itself, such as the ; in Accept.
+func tooManyParts(h *fasthttp.RequestHeader) bool {
+	head := h.RawHeaders()
+	return bytes.Count(head, []byte("\n"))+bytes.Count(head, []byte(";"))+bytes.Count(h.RequestURI(), []byte("&")) > maxParts
+}
+
+// errTooManyParts is to Fiber what a head over its ReadBufferSize is, which it knows by this type alone: 431.
+var errTooManyParts error = tooManyPartsError{}
+
+type tooManyPartsError struct{}
+
+func (tooManyPartsError) Error() string { return "too many headers, cookies and parameters" }
+
+func (tooManyPartsError) As(target any) bool {
+	tooLarge, ok := target.(**fasthttp.ErrSmallBuffer)
+	if ok {
+		*tooLarge = &fasthttp.ErrSmallBuffer{}
+	}
+	return ok
 }

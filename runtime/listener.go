@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"sync/atomic"
@@ -24,21 +25,24 @@ const (
 	lingerBytes = 64 << 20
 )
 
-// listener is a TCP listener that can stop without losing a connection.
+// listener is a TCP listener that can stop without losing a connection, and that silent or slow clients cannot fill: see crowd.
 type listener struct {
 	*net.TCPListener
+	crowd  crowd
 	stopAt atomic.Pointer[time.Time] // when Accept gives up; nil before stop
 }
 
 // listen listens by IPv4 and by IPv6, whichever the address allows; Fiber's own Listen has "tcp4" for its default.
-func listen(ctx context.Context, address string) (*listener, error) {
+func listen(ctx context.Context, address string, log *slog.Logger) (*listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // a multipath socket takes no filter, which refuseNew needs
 	ln, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	return &listener{TCPListener: ln.(*net.TCPListener)}, nil
+	l := &listener{TCPListener: ln.(*net.TCPListener)}
+	l.crowd.init(log)
+	return l, nil
 }
 
 // stop lets no new connection in, and makes Accept return what is ready and io.EOF after it.
@@ -75,29 +79,18 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		switch {
 		case err == nil:
-			return &conn{TCPConn: c}, nil
+			admitted := &conn{TCPConn: c, crowd: &l.crowd}
+			l.crowd.admit(admitted)
+			return admitted, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			l.Close()
 			return nil, io.EOF
 		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOBUFS):
-			time.Sleep(50 * time.Millisecond) // fasthttp would end the server over a shortage that passes
+			if !l.crowd.makeRoom() {
+				time.Sleep(50 * time.Millisecond) // fasthttp would end the server over a shortage that passes
+			}
 		default:
 			return nil, err
 		}
 	}
-}
-
-// conn is a client's connection.
-type conn struct {
-	*net.TCPConn
-	unread atomic.Bool // the client may still be sending what nobody will read
-}
-
-// Close closes the connection. Where the client may still be sending, it is let finish first, within bounds, so that
-// it gets to the answer.
-func (c *conn) Close() error {
-	if c.unread.Swap(false) && c.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
-		_, _ = io.CopyN(io.Discard, c.TCPConn, lingerBytes)
-	}
-	return c.TCPConn.Close()
 }

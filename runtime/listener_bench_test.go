@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -31,7 +32,7 @@ func BenchmarkStop(b *testing.B) {
 }
 
 func stopUnderLoad(b *testing.B, stop func(*listener)) (lost, answered int64) {
-	ln, err := listen(context.Background(), "127.0.0.1:0")
+	ln, err := listen(context.Background(), "127.0.0.1:0", slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -164,6 +164,10 @@ func TestParity(t *testing.T) {
 	post := func(target, body string, pairs ...string) request { return request{"POST", target, h(pairs...), body} }
 	const form = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\xff\r\n--x--\r\n"
 
+	var many []string
+	for n := range 500 {
+		many = append(many, fmt.Sprintf("p%03d=", n))
+	}
 	tests := []struct {
 		name string
 		request
@@ -209,6 +213,8 @@ func TestParity(t *testing.T) {
 		{"headers/forged_context", get("/", "X-GoLambdaProxy-ApiGw-Context", "{}", "x-golambdaproxy-apigw-stagevars", "{}", "X-Golambdaproxy-Alb-Context", "{}"), ""},
 		{"headers/https", get("/", "X-Forwarded-Proto", "https"), ""},
 		{"headers/request_id", get("/", "X-Request-ID", "mine"), ""},
+		{"headers/too_many_parts", post("/echo/parts", "x", "Cookie", strings.Repeat("a=1; ", 500)), ""},
+		{"query/too_many_parts", get("/?" + strings.Join(many, "&")), ""},
 		{"headers/utf8", get("/", "X-Name", "Zoë"), ""},
 		// Bodies (10).
 		{"body/json", post("/echo/json", `{"a": "é"}`, "Content-Type", "application/json"), ""},

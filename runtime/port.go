@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,7 @@ const (
 //  2. New connections are refused, and those that the kernel holds ready are still served (listener.stop).
 //  3. Silent connections are closed, and what is in flight is waited for, up to shutdownBound.
 func runPort(ctx context.Context, app *fiber.App, c Config, second <-chan struct{}) error {
-	ln, err := listen(ctx, c.Addr)
+	ln, err := listen(ctx, c.Addr, c.Logger)
 	if err != nil {
 		return err
 	}
@@ -42,10 +43,14 @@ func runPort(ctx context.Context, app *fiber.App, c Config, second <-chan struct
 	setTimeouts(app.Server())
 	refuseBeforeContinue(app.Server())
 	lingerAfterRefusal(app.Server())
+	brokenOffIsMalformed(app.Server())
+	keepLittle(app.Server())
+	fitConcurrency(app.Server(), c)
+	tellCrowd(app.Server(), &ln.crowd)
 
 	served := make(chan error, 1)
 	go func() { served <- app.Listener(ln) }()
-	c.Logger.Info("listening", "address", ln.Addr().String())
+	c.Logger.Info("listening", "address", ln.Addr().String(), "connections", ln.crowd.limit, "memory_limit", limitMemory(c.MemoryLimit))
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve %s: %w", c.Addr, err)
@@ -75,6 +80,14 @@ func runPort(ctx context.Context, app *fiber.App, c Config, second <-chan struct
 	}
 }
 
+// fitConcurrency gives the server as many workers as there are file descriptors for.
+func fitConcurrency(s *fasthttp.Server, c Config) {
+	if s.Concurrency == fiber.DefaultConcurrency {
+		s.Concurrency = maxConcurrency
+	}
+	s.Concurrency = fitDescriptors(s.Concurrency, c.Descriptors, c.Logger)
+}
+
 func setTimeouts(s *fasthttp.Server) {
 	for timeout, value := range map[*time.Duration]time.Duration{
 		&s.ReadTimeout:  readTimeout,
@@ -96,6 +109,10 @@ func refuseBeforeContinue(s *fasthttp.Server) {
 		if h.ContentLength() > s.MaxRequestBodySize {
 			h.Del(fiber.HeaderExpect)
 		}
+		if tooManyParts(h) { // to be refused at once, and not first waited for
+			h.Del(fiber.HeaderExpect)
+			h.SetContentLength(0)
+		}
 		if next != nil {
 			c = next(h)
 		}
@@ -115,3 +132,34 @@ func lingerAfterRefusal(s *fasthttp.Server) {
 		}
 	}
 }
+
+// keepAnswers is how large an answer's buffer may be, in bytes, for a connection to keep it for its next answer.
+const keepAnswers = 32 << 10
+
+// keepLittle has a connection not keep the buffer of a large answer while it waits for the next request: a thousand silent
+// ones would keep a thousand of the largest answers.
+func keepLittle(s *fasthttp.Server) {
+	next := s.Handler
+	s.Handler = func(fctx *fasthttp.RequestCtx) {
+		next(fctx)
+		if r := &fctx.Response; !r.IsBodyStream() && cap(r.Body()) > keepAnswers {
+			body := r.Body()
+			r.SwapBody(nil)
+			r.SetBodyRaw(body)
+		}
+	}
+}
+
+// brokenOffIsMalformed has a request that its client breaks off, by a reset in its body, refused as one that cannot be read.
+// Fiber takes each failure of a connection for a bad gateway's.
+func brokenOffIsMalformed(s *fasthttp.Server) {
+	next := s.ErrorHandler
+	s.ErrorHandler = func(fctx *fasthttp.RequestCtx, err error) {
+		if broken, ok := errors.AsType[net.Error](err); ok && !broken.Timeout() {
+			err = errBrokenOff
+		}
+		next(fctx, err)
+	}
+}
+
+var errBrokenOff = errors.New("the connection ended before the request did")

@@ -23,6 +23,13 @@ type Config struct {
 	// BasePath is a path under which a domain, a balancer or a proxy publishes the app, such as "/v1". It is cut off each
 	// request's path that has it, at a segment's end only. A stage of API Gateway needs no setting.
 	BasePath string
+	// MemoryLimit is how many bytes of memory a port's process is asked to stay below, by debug.SetMemoryLimit; where the
+	// machine or the container has less than twice as much, half of what it has. 0 asks for nothing, and so does whatever
+	// the variable GOMEMLIMIT says.
+	MemoryLimit int64
+	// Descriptors is how many file descriptors the app needs besides those of a port's connections, such as those of its
+	// database. Where the limit leaves too few, fewer connections are served at once.
+	Descriptors int
 	// Logger takes the lines of the runtime itself; nil is slog.Default.
 	Logger *slog.Logger
 	// OnDrain, where not nil, is called once when the stop begins, before DrainDelay.
