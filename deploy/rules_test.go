@@ -16,6 +16,7 @@ import (
 var rules = map[string]func(d deployment, report func(format string, args ...any)){
 	"imports": checkImports, "secrets": checkSecrets, "ways": checkWays, "rights": checkRights, "connections": checkConnections,
 	"alarms": checkAlarms, "user data": checkUserData, "settings": checkSettings, "time-outs": checkTimeouts, "size": checkSize,
+	"closed": checkClosed,
 }
 
 // faults are planted one at a time into the files' texts; the rule that each is named after has to find it.
@@ -70,6 +71,12 @@ var faults = []struct{ rule, file, old, new, finds string }{
 	{"time-outs", "compose", "innodb-lock-wait-timeout=3", "innodb-lock-wait-timeout=50", "a lock's wait"},
 	{"time-outs", "app", `idle_timeout.timeout_seconds, Value: "60"`, `idle_timeout.timeout_seconds, Value: "75"`, "the balancer"},
 	{"time-outs", "lambda", "Timeout: 10", "Timeout: 3", "Lambda"},
+	{"closed", "user data", "\nMIGRATE=off", "\nAUTH=off\nMIGRATE=off", "user data sets AUTH"},
+	{"closed", "app", "SETTINGS='${Settings}'", "SETTINGS='AUTH=off ${Settings}'", "app sets AUTH"},
+	{"closed", "image", "ENV HOST=0.0.0.0", "ENV HOST=0.0.0.0 AUTH=off", "image sets AUTH"},
+	{"closed", "image", "ENV HOST=0.0.0.0", "ENV HOST=127.0.0.1", "the image listens on [ENV HOST=127.0.0.1"},
+	{"closed", "compose", `"${PUBLISH:-127.0.0.1}:${PORT:-8000}:8000"`, `"${PORT:-8000}:8000"`, `open to all who reach ["${PORT:-8000}:8000"]`},
+	{"closed", "compose", `    image: mysql:8.4`, "    image: mysql:8.4\n    ports: [\"3306:3306\"]", `open to all who reach ["3306:3306"]`},
 	{"size", "network", "\nResources:\n", "\n#" + strings.Repeat("x", 60_000) + "\nResources:\n", "bytes"},
 }
 
@@ -378,6 +385,24 @@ func checkSettings(d deployment, report func(string, ...any)) {
 		}
 		for _, m := range found {
 			takes(where, m[1])
+		}
+	}
+}
+
+// checkClosed: nothing that others can reach is open, unless whoever deploys it says so. The image listens on every address, by
+// which the program knows to be closed; what compose starts open, this machine alone reaches.
+func checkClosed(d deployment, report func(string, ...any)) {
+	for _, name := range []string{"user data", "app", "image"} {
+		if regexp.MustCompile(`(?m)^[^#\n]*\bAUTH[=:]`).MatchString(d.text[name]) {
+			report("%s sets AUTH", name)
+		}
+	}
+	if m := regexp.MustCompile(`ENV HOST=(\S+)`).FindStringSubmatch(d.text["image"]); m == nil || m[1] != "0.0.0.0" {
+		report("the image listens on %v", m)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^ *ports: *(.*)$`).FindAllStringSubmatch(d.text["compose"], -1) {
+		if !regexp.MustCompile(`^\["\$\{PUBLISH:-127\.0\.0\.1\}:[^,]*"\]$`).MatchString(m[1]) {
+			report("compose is open to all who reach %s", m[1])
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 var files = map[string]string{
 	"network": "stack/network.yaml", "data": "stack/data.yaml", "app": "stack/app.yaml", "lambda": "../template.yaml",
 	"user data": "ec2/user-data.sh", "compose": "../docker-compose.yml", "haproxy": "haproxy/haproxy.cfg", "alerts": "alerts.yaml",
+	"image": "../Dockerfile",
 }
 
 // stacks are the templates in the order of their deployment; the last two may come in any order.
