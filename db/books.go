@@ -8,36 +8,67 @@ import (
 	"library-management/library"
 )
 
-// selectBook is a book as the wire shows it: with no copy free, it names the open loan that is due first.
-// One statement reads a page of them; the sub-queries touch an index, and only for what is out.
-const selectBook = `
-	SELECT b.id, b.title, b.author, b.isbn, b.barcode, b.published_year, b.language, b.category, b.copies, b.copies - b.on_loan,
-	       CASE WHEN b.on_loan >= b.copies THEN
-	         (SELECT l.user_id FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1) END,
-	       CASE WHEN b.on_loan >= b.copies THEN
-	         (SELECT l.due_on FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1) END
-	FROM books b`
+// A book's row repeats what is shown of its loans, so that a list is one plain statement on one table: first_due_user_id and
+// first_due_on are those of the open loan that is due first, NULL while there is none. Every write of a loan writes them, by what it
+// has read under the book's lock. Each UPDATE of books names first_due_stale_since, as NULL or as it was: where it does not, as an
+// older release's, the MySQL server sets it, and until a repair has looked at the book its loans are asked. SQLite's does not, but
+// is seldom shared by two releases.
 
-// selectBookAlone is a book without a look at its loans.
-const selectBookAlone = `
-	SELECT b.id, b.title, b.author, b.isbn, b.barcode, b.published_year, b.language, b.category, b.copies, b.copies - b.on_loan
-	FROM books b`
+const bookFields = `b.id, b.title, b.author, b.isbn, b.barcode, b.published_year, b.language, b.category, b.copies, b.copies - b.on_loan`
 
-// bookColumns are where selectBookAlone's columns go.
+// selectBook is a book with what its row says of its loans, and selectBookByLoans with what the loans say: see scanBook.
+const (
+	selectBook        = `SELECT ` + bookFields + `, b.first_due_user_id, b.first_due_on, b.first_due_stale_since FROM books b`
+	selectBookByLoans = `SELECT ` + bookFields + `,
+		(SELECT l.user_id FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1),
+		(SELECT l.due_on FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1), NULL
+		FROM books b`
+)
+
+// selectBookAlone is a book without its loans.
+const selectBookAlone = `SELECT ` + bookFields + ` FROM books b`
+
+// bookColumns are where bookFields go.
 func bookColumns(b *library.Book) []any {
 	return []any{&b.ID, &b.Title, &b.Author, (*text)(&b.ISBN), (*text)(&b.Barcode), &b.PublishedYear, (*text)(&b.Language), (*text)(&b.Category),
 		&b.Copies, &b.CopiesAvailable}
 }
 
-func scanBook(scan func(...any) error) (b library.Book, err error) {
-	err = scan(append(bookColumns(&b), &b.BorrowedByID, &b.DueDate)...)
+func scanBookAlone(scan func(...any) error) (b library.Book, err error) {
+	err = scan(bookColumns(&b)...)
 	return b, err
 }
 
+// scanBook takes a row of selectBook or selectBookByLoans as the wire shows it: with no copy free, the book names the loan that is
+// due first. It sets *stale where the row does not tell that loan.
+func scanBook(scan func(...any) error, stale *bool) (b library.Book, err error) {
+	var staleSince any
+	err = scan(append(bookColumns(&b), &b.BorrowedByID, &b.DueDate, &staleSince)...)
+	if b.Available() {
+		b.BorrowedByID, b.DueDate = nil, nil
+	} else if staleSince != nil || b.BorrowedByID == nil {
+		*stale = true
+	}
+	return b, err
+}
+
+// readBooks runs read with selectBook, and once more with selectBookByLoans where that has met a stale row.
+func readBooks(read func(from string, stale *bool) error) error {
+	stale := false
+	err := read(selectBook, &stale)
+	if err == nil && stale {
+		err = read(selectBookByLoans, &stale)
+	}
+	return err
+}
+
 // findBook reads one book; tail goes behind the condition, to lock the row.
-func findBook(ctx context.Context, q querier, id int64, tail string) (library.Book, error) {
-	b, err := scanBook(func(into ...any) error {
-		return one(ctx, q, selectBook+` WHERE b.id = ? AND b.deleted_at IS NULL`+tail, []any{id}, into...)
+func findBook(ctx context.Context, q querier, id int64, tail string) (b library.Book, err error) {
+	err = readBooks(func(from string, stale *bool) error {
+		b, err = scanBook(func(into ...any) error {
+			return one(ctx, q, from+` WHERE b.id = ? AND b.deleted_at IS NULL`+tail, []any{id}, into...)
+		}, stale)
+		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = library.ErrBookNotFound
@@ -57,9 +88,12 @@ func (s *Store) FindBook(ctx context.Context, id int64) (b library.Book, err err
 // FindBooks is library.Store's.
 func (s *Store) FindBooks(ctx context.Context, p library.Page) (books []library.Book, next int64, err error) {
 	err = s.read(ctx, func(q querier) error {
-		// One more than asked for tells whether there is a next page.
-		books, err = collect(ctx, q, scanBook, selectBook+` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, []any{p.After, p.Limit + 1})
-		return err
+		return readBooks(func(from string, stale *bool) error {
+			// One more than asked for tells whether there is a next page.
+			books, err = collect(ctx, q, func(scan func(...any) error) (library.Book, error) { return scanBook(scan, stale) },
+				from+` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, []any{p.After, p.Limit + 1})
+			return err
+		})
 	})
 	if len(books) > p.Limit {
 		books = books[:p.Limit]
@@ -117,7 +151,8 @@ func (s *Store) UpdateBook(ctx context.Context, id int64, change func(*library.B
 // updateBook stores b; the guard keeps the copies from falling below what is out.
 func (t *tx) updateBook(ctx context.Context, b library.Book) error {
 	n, err := t.exec(ctx, `
-		UPDATE books SET title = ?, author = ?, isbn = ?, barcode = ?, published_year = ?, language = ?, category = ?, copies = ?
+		UPDATE books SET title = ?, author = ?, isbn = ?, barcode = ?, published_year = ?, language = ?, category = ?, copies = ?,
+		       first_due_stale_since = first_due_stale_since
 		WHERE id = ? AND deleted_at IS NULL AND on_loan <= ?`,
 		b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies, b.ID, b.Copies)
 	if err == nil && n == 0 {
@@ -150,7 +185,7 @@ func (s *Store) DeleteBook(ctx context.Context, id int64, check func(library.Boo
 			}
 		}
 		n, err := t.exec(ctx, `
-			UPDATE books SET deleted_at = ?, barcode = NULL, isbn = NULL
+			UPDATE books SET deleted_at = ?, barcode = NULL, isbn = NULL, first_due_user_id = NULL, first_due_on = NULL, first_due_stale_since = NULL
 			WHERE id = ? AND deleted_at IS NULL AND on_loan = 0`, t.stamp(), id)
 		if err == nil && n == 0 {
 			err = library.ErrHasOpenLoans

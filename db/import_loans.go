@@ -95,6 +95,8 @@ type lentBook struct {
 	copies int
 	opened int64
 	loans  []*loan
+	// lent says that the batch has opened or closed a loan of it.
+	lent bool
 }
 
 // ImportLoans is library.Importer's.
@@ -290,6 +292,7 @@ func (b *loanBatch) judgeClosed(row library.LoanRecord, user *borrower, book *le
 		user.opened--
 		user.charged += found.fine
 		book.opened--
+		book.lent = true
 		return library.Updated, nil
 	}
 	if !book.free(row) {
@@ -342,6 +345,7 @@ func (b *loanBatch) judgeOpen(row library.LoanRecord, user *borrower, book *lent
 	user.open++
 	user.opened++
 	book.opened++
+	book.lent = true
 	book.loans = append(book.loans, l)
 	b.claim(l, claimedOpen)
 	return library.Created, nil
@@ -410,14 +414,6 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 			return err
 		}
 	}
-	for _, k := range b.books {
-		if k.opened == 0 {
-			continue
-		}
-		if _, err := t.exec(ctx, `UPDATE books SET on_loan = on_loan + ? WHERE id = ?`, k.opened, k.id); err != nil {
-			return err
-		}
-	}
 	started := t.stamp()
 	var claims []any
 	if n > 0 {
@@ -440,6 +436,9 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 			claims = append(claims, run.ID, l.id, l.closing, started)
 		}
 	}
+	if err := b.storeBooks(ctx); err != nil {
+		return err
+	}
 	var changed []any
 	for _, l := range b.touched {
 		if !l.new {
@@ -456,4 +455,45 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 		return nil
 	}
 	return t.insertMany(ctx, `INSERT INTO imported_loans (run, loan_id, closed, started_at) VALUES `, len(claims)/4, claims)
+}
+
+// storeBooks writes what the books' rows repeat of their loans, once the loans are written.
+func (b *loanBatch) storeBooks(ctx context.Context) error {
+	var ids []any
+	for _, k := range b.books {
+		if k.lent {
+			ids = append(ids, k.id)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	// Read anew: b holds only the loans of its own days.
+	type due struct {
+		book, loan int64
+		firstDue
+	}
+	open, err := collect(ctx, b.t, func(scan func(...any) error) (d due, err error) {
+		err = scan(&d.book, &d.loan, &d.userID, &d.on)
+		return d, err
+	}, `SELECT book_id, id, user_id, due_on FROM loans WHERE book_id IN (`+marks(len(ids))+`) AND returned_on IS NULL`, ids)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(open, func(x, y due) int { return cmp.Or(cmp.Compare(*x.on, *y.on), cmp.Compare(x.loan, y.loan)) })
+	first := map[int64]firstDue{}
+	for _, d := range open {
+		if _, found := first[d.book]; !found {
+			first[d.book] = d.firstDue
+		}
+	}
+	for _, id := range ids {
+		f := first[id.(int64)]
+		_, err := b.t.exec(ctx, `UPDATE books SET on_loan = on_loan + ?, first_due_user_id = ?, first_due_on = ?, first_due_stale_since = NULL WHERE id = ?`,
+			b.byID[id.(int64)].opened, f.userID, f.on, id)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

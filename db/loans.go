@@ -20,16 +20,26 @@ type lending struct {
 	// loan is the user's open loan of the book; 0 where there is none.
 	loan int64
 	due  library.Date
+	// others is what is due first of the book's other open loans.
+	others firstDue
+}
+
+// firstDue is the open loan of a book that is due first; both are nil where there is none.
+type firstDue struct {
+	userID *int64
+	on     *library.Date
 }
 
 // lockLending locks a user and a book and reads what decides about them, in one round trip.
 // Refusals: library.ErrUserNotFound, library.ErrBookNotFound.
 func (t *tx) lockLending(ctx context.Context, bookID, userID int64) (l lending, err error) {
 	l.userID = userID
-	var user, book, loan bool
+	var user, book, loan, others bool
 	t.ask(&user, `SELECT open_loans FROM users WHERE id = ? AND deleted_at IS NULL`+t.s.dialect.forUpdate, []any{userID}, &l.openLoans)
 	t.ask(&book, selectBookAlone+` WHERE b.id = ? AND b.deleted_at IS NULL`+t.s.dialect.forUpdate, []any{bookID}, bookColumns(&l.book)...)
 	t.ask(&loan, `SELECT id, due_on FROM loans WHERE user_id = ? AND open_book_id = ?`, []any{userID, bookID}, &l.loan, &l.due)
+	t.ask(&others, `SELECT user_id, due_on FROM loans WHERE book_id = ? AND returned_on IS NULL AND user_id <> ? ORDER BY due_on, id LIMIT 1`,
+		[]any{bookID, userID}, &l.others.userID, &l.others.on)
 	_, err = t.send(ctx)
 	switch {
 	case err != nil:
@@ -57,7 +67,13 @@ func (s *Store) Borrow(ctx context.Context, bookID, userID int64) (library.Book,
 		}
 		due := s.policy.DueOn(t.today)
 		t.change(`UPDATE users SET open_loans = open_loans + 1 WHERE id = ? AND deleted_at IS NULL AND open_loans < ?`, userID, s.policy.BorrowLimit)
-		t.change(`UPDATE books SET on_loan = on_loan + 1 WHERE id = ? AND deleted_at IS NULL AND on_loan < copies`, bookID)
+		first := l.others
+		if first.on == nil || due < *first.on {
+			first = firstDue{userID: &userID, on: &due}
+		}
+		t.change(`
+			UPDATE books SET on_loan = on_loan + 1, first_due_user_id = ?, first_due_on = ?, first_due_stale_since = NULL
+			WHERE id = ? AND deleted_at IS NULL AND on_loan < copies`, first.userID, first.on, bookID)
 		by, who := doer(ctx)
 		t.change(`INSERT INTO loans (book_id, user_id, borrowed_on, due_on, opened_by, opened_who) VALUES (?, ?, ?, ?, ?, ?)`, bookID, userID, t.today, due, by, who)
 		l.book.CopiesAvailable--
@@ -81,7 +97,9 @@ func (s *Store) Return(ctx context.Context, bookID, userID int64) (library.Book,
 		}
 		fine := s.policy.Fine(l.due, t.today)
 		t.change(`UPDATE users SET open_loans = open_loans - 1, total_fines = total_fines + ? WHERE id = ? AND deleted_at IS NULL AND open_loans > 0`, fine, userID)
-		t.change(`UPDATE books SET on_loan = on_loan - 1 WHERE id = ? AND deleted_at IS NULL AND on_loan > 0`, bookID)
+		t.change(`
+			UPDATE books SET on_loan = on_loan - 1, first_due_user_id = ?, first_due_on = ?, first_due_stale_since = NULL
+			WHERE id = ? AND deleted_at IS NULL AND on_loan > 0`, l.others.userID, l.others.on, bookID)
 		by, who := doer(ctx)
 		t.change(`UPDATE loans SET returned_on = ?, fine = ?, closed_by = ?, closed_who = ? WHERE id = ? AND returned_on IS NULL`, t.today, fine, by, who, l.loan)
 		l.book.CopiesAvailable++ // so one is free, and nobody is named

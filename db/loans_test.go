@@ -265,7 +265,7 @@ func TestRoundTrips(t *testing.T) {
 		{"find_book", 1, "", func() error { _, err := s.FindBook(ctx, out.ID); return err }},
 		{"find_no_book", 1, library.ErrBookNotFound.Code, func() error { _, err := s.FindBook(ctx, 1<<40); return err }},
 		{"find_books", 1, "", func() error { _, _, err := s.FindBooks(ctx, library.Page{Limit: 50}); return err }},
-		{"find_user", 2, "", func() error { _, err := s.FindUser(ctx, full.ID); return err }},
+		{"find_user", 1, "", func() error { _, err := s.FindUser(ctx, full.ID); return err }},
 		{"find_users", 2, "", func() error { _, _, err := s.FindUsers(ctx, library.Page{Limit: 50}); return err }},
 		{"create_book", 2, "", func() error {
 			_, err := s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Copies: 1})

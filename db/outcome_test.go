@@ -416,6 +416,7 @@ func TestAnswerToReadIsLost(t *testing.T) {
 				t.Parallel() // it waits for a read time-out
 				behind, proxy := d.Through(t)
 				s := behind.Open(t)
+				s.NoSweeps() // one would have the first SELECT
 				b := newBook(t, s, 1)
 				proxy.Lose(dbtest.Once("SELECT", what))
 				soon, cancel := context.WithTimeout(ctx, limit)

@@ -20,7 +20,7 @@ var largeLibrary = []string{
 	`INSERT INTO users (name) SELECT n FROM numbers ORDER BY n`,
 	`INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on) SELECT n, 1, '2021-01-01', '2021-01-15', '2021-01-10' FROM numbers`,
 	`INSERT INTO loans (book_id, user_id, borrowed_on, due_on) SELECT n, n, '2026-01-01', '2026-01-15' FROM numbers WHERE n % 10 = 0`,
-	`UPDATE books SET on_loan = 1 WHERE id % 10 = 0`,
+	`UPDATE books SET on_loan = 1, first_due_user_id = id, first_due_on = '2026-01-15', first_due_stale_since = NULL WHERE id % 10 = 0`,
 	`UPDATE users SET open_loans = 1 WHERE id % 10 = 0`,
 	`ANALYZE TABLE books, users, loans`,
 }
@@ -61,11 +61,11 @@ func TestPagesCostTheSame(t *testing.T) {
 		first, last func()
 		most        int // rows read
 	}{
-		// A row each, one more to know of a next page, and two for each loan that is out, by either sub-query.
-		{"books", books(1), books(200), 101 + 2*2*10},
-		// A row each, one look for each user's open loans, the loan and its book for those who have one.
-		{"users", users(1), users(199), 101 + 100 + 3*10 + 10},
-		{"book", func() { s.FindBook(ctx, 10) }, func() { s.FindBook(ctx, 19990) }, 5},
+		// A row each, and one more to know of a next page.
+		{"books", books(1), books(200), 101},
+		// A row each, and for those who have a loan two looks for it and its book.
+		{"users", users(1), users(199), 101 + 3*10},
+		{"book", func() { s.FindBook(ctx, 10) }, func() { s.FindBook(ctx, 19990) }, 1},
 		{"user_of_20000_loans", func() { s.FindUser(ctx, 1) }, func() { s.FindUser(ctx, 19999) }, 5},
 		// The 2,000 that are open of 22,000.
 		{"open_loans", func() { s.OpenLoans(ctx) }, func() { s.OpenLoans(ctx) }, 2005},

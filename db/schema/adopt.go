@@ -239,17 +239,23 @@ func (a *Adopted) books(ctx context.Context, q execer, table string, terms Terms
 			note("not available, though nobody has it; it is free")
 		}
 		title, author := tidy("title", b.title, "(no title)", library.MaxTitle, note), tidy("author", b.author, "(no author)", library.MaxAuthor, note)
-		if _, err := q.ExecContext(ctx, `INSERT INTO books (id, title, author, copies, on_loan) VALUES (?, ?, ?, 1, ?)`, b.id, title, author, out); err != nil {
+		var holder, dueOn any
+		var due library.Date
+		if out == 1 {
+			if due, err = dueDate(b.due); err != nil {
+				due = terms.DueOn
+				note("lent without a due date that can be read; it is due on %s", due)
+			}
+			holder, dueOn = b.borrowedBy.Int64, due
+		}
+		_, err := q.ExecContext(ctx, `INSERT INTO books (id, title, author, copies, on_loan, first_due_user_id, first_due_on) VALUES (?, ?, ?, 1, ?, ?, ?)`,
+			b.id, title, author, out, holder, dueOn)
+		if err != nil {
 			return err
 		}
 		a.Books++
 		if out == 0 {
 			continue
-		}
-		due, err := dueDate(b.due)
-		if err != nil {
-			due = terms.DueOn
-			note("lent without a due date that can be read; it is due on %s", due)
 		}
 		// When it was lent is not known; by the rules it was so many days before it is due.
 		borrowed := min(due.AddDays(-terms.LoanDays), terms.Today)

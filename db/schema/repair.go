@@ -5,7 +5,10 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
+	"strings"
+	"time"
 
 	"library-management/db/connect"
 	"library-management/library"
@@ -15,9 +18,10 @@ import (
 // and looks at every row anew, so it may be broken off anywhere, and others may run it or write at the same time.
 var repairs = []struct {
 	name string
-	run  func(context.Context, *sql.DB, *slog.Logger) error
+	run  func(context.Context, *sql.DB, connect.Engine, *slog.Logger) error
 }{
 	{"email keys", foldEmails},
+	{"loans due first", findFirstDue},
 }
 
 // Repair fills in what older releases left out, on a schema that is Current. It ends with ctx, between two steps.
@@ -29,7 +33,7 @@ func Repair(ctx context.Context, d *connect.Database, log *slog.Logger) error {
 	defer pool.Close()
 	pool.SetMaxOpenConns(1)
 	for _, r := range repairs {
-		if err := r.run(ctx, pool, log); err != nil {
+		if err := r.run(ctx, pool, d.Engine, log); err != nil {
 			return fmt.Errorf("repair %s: %w", r.name, err)
 		}
 	}
@@ -62,7 +66,7 @@ func eachRange(ctx context.Context, pool *sql.DB, table string, step func(after,
 
 // foldEmails writes users.email_folded, the key of each user's email, where an older release wrote the email without it. Where two
 // users have had the same email in different letters, the later one keeps it without a key, and the log names both.
-func foldEmails(ctx context.Context, pool *sql.DB, log *slog.Logger) error {
+func foldEmails(ctx context.Context, pool *sql.DB, _ connect.Engine, log *slog.Logger) error {
 	return eachRange(ctx, pool, "users", func(after, upTo int64) error {
 		// email_key is the database's own folding. Where it equals the key, as for nearly all, the key is right.
 		users, err := collect(ctx, pool, func(scan func(...any) error) (u mailed, err error) {
@@ -132,4 +136,84 @@ func (u mailed) setAlone(ctx context.Context, pool *sql.DB, log *slog.Logger) er
 	}
 	log.LogAttrs(ctx, slog.LevelWarn, "two users have one email, by which only the first is found", slog.Int64("user_id", other), slog.Int64("other_user_id", u.id))
 	return u.set(ctx, pool, "")
+}
+
+// findFirstDue writes what the rows of books repeat of their open loans, first_due_user_id and first_due_on, where an older release
+// has lent without it. Of two loans that are due first on one day either will do.
+func findFirstDue(ctx context.Context, pool *sql.DB, engine connect.Engine, _ *slog.Logger) error {
+	return eachRange(ctx, pool, "books", func(after, upTo int64) error {
+		// Without a lock, so that some may be right by now. Nothing is looked up for a book of which no copy is out, as are most.
+		ids, err := collect(ctx, pool, func(scan func(...any) error) (id any, err error) {
+			var n int64
+			err = scan(&n)
+			return n, err
+		}, `
+			SELECT b.id FROM books b
+			WHERE b.id > ? AND b.id <= ? AND (b.on_loan > 0 OR b.first_due_user_id IS NOT NULL OR b.first_due_stale_since IS NOT NULL)
+			  AND (b.first_due_stale_since IS NOT NULL
+			    OR COALESCE(b.first_due_on, '') <> COALESCE((SELECT MIN(l.due_on) FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL), '')
+			    OR b.first_due_on IS NOT NULL AND NOT EXISTS (
+			      SELECT 1 FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL AND l.due_on = b.first_due_on AND l.user_id = b.first_due_user_id))
+			ORDER BY b.id`, after, upTo)
+		if err != nil {
+			return err
+		}
+		for some := range slices.Chunk(ids, repairBatch) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			for end := time.Now().Add(sqliteTurns); ; time.Sleep(rand.N(50 * time.Millisecond)) {
+				err := setFirstDue(ctx, pool, engine, some)
+				if err == nil {
+					break
+				}
+				if !busy(err) || ctx.Err() != nil || time.Now().After(end) {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// setFirstDue locks the books, in the order of their ids as everybody does, looks at their loans, which nobody changes without that
+// lock, and writes.
+func setFirstDue(ctx context.Context, pool *sql.DB, engine connect.Engine, ids []any) error {
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	in := `IN (?` + strings.Repeat(`, ?`, len(ids)-1) + `)`
+	if engine == connect.MySQL { // SQLite's transactions are alone
+		_, err := collect(ctx, tx, func(scan func(...any) error) (id int64, err error) {
+			err = scan(&id)
+			return id, err
+		}, `SELECT id FROM books WHERE id `+in+` ORDER BY id FOR UPDATE`, ids...)
+		if err != nil {
+			return err
+		}
+	}
+	type firstDue struct {
+		book   int64
+		userID *int64
+		on     *library.Date
+	}
+	books, err := collect(ctx, tx, func(scan func(...any) error) (f firstDue, err error) {
+		err = scan(&f.book, &f.userID, &f.on)
+		return f, err
+	}, `
+		SELECT b.id, (SELECT l.user_id FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1),
+		       (SELECT l.due_on FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1)
+		FROM books b WHERE b.id `+in, ids...)
+	if err != nil {
+		return err
+	}
+	for _, f := range books {
+		_, err := tx.ExecContext(ctx, `UPDATE books SET first_due_user_id = ?, first_due_on = ?, first_due_stale_since = NULL WHERE id = ?`, f.userID, f.on, f.book)
+		if err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
 }

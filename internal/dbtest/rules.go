@@ -21,6 +21,12 @@ func CheckRules(t testing.TB, pool *sql.DB, p library.Policy) {
 			SELECT l.book_id FROM loans l WHERE l.returned_on IS NULL GROUP BY l.book_id, l.user_id HAVING COUNT(*) > 1`},
 		{"a user's fines are those of the loans", `
 			SELECT u.id FROM users u WHERE u.total_fines <> (SELECT COALESCE(SUM(l.fine), 0) FROM loans l WHERE l.user_id = u.id)`},
+		{"a book's row tells what is due first of its open loans", `
+			SELECT b.id FROM books b WHERE (
+				COALESCE(b.first_due_on, '') <> COALESCE((SELECT MIN(l.due_on) FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL), '')
+				OR (b.first_due_on IS NULL) <> (b.first_due_user_id IS NULL)
+				OR b.first_due_on IS NOT NULL AND NOT EXISTS (
+					SELECT 1 FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL AND l.due_on = b.first_due_on AND l.user_id = b.first_due_user_id))`},
 		{"an open loan has no fine yet", `SELECT l.id FROM loans l WHERE l.returned_on IS NULL AND l.fine <> 0`},
 		{"a loan comes back when it was out", `SELECT l.id FROM loans l WHERE l.returned_on < l.borrowed_on`},
 		{"a book that is lent is not deleted", `
