@@ -150,6 +150,7 @@ func TestMigrate_broken_off(t *testing.T) {
 						t.Errorf("the schema's version is %d", got)
 					}
 					s.check(t, d)
+					d.Open(t) // repairs at once, as an instance does when it serves already
 					dbtest.CheckRules(t, poolOf(t, d), lenient)
 				})
 			}
