@@ -44,3 +44,21 @@ func (s *Store) ChangeNoRow(ctx context.Context) error {
 	})
 	return err
 }
+
+// Beside waits for what goes on beside the answers that were given.
+func (s *Store) Beside() { s.besides.Wait() }
+
+// Known reports whether a key's token is answered without a question.
+func (s *Store) Known(token string) bool {
+	s.callers.mu.Lock()
+	defer s.callers.mu.Unlock()
+	k, ok := s.callers.known[library.TokenHash(token)]
+	return ok && s.fresh(k)
+}
+
+// Asked reports whether it is being asked whose a token is.
+func (s *Store) Asked(token string) bool {
+	s.callers.mu.Lock()
+	defer s.callers.mu.Unlock()
+	return s.callers.asking[library.TokenHash(token)] != nil
+}

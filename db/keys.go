@@ -204,7 +204,7 @@ func (s *Store) BeginSession(ctx context.Context, token, who string) (library.Se
 	})
 }
 
-// touchEvery is how often it is noted that a session is used. So one ends this much, and library.KeyFreshness, before its time at the most.
+// touchEvery is how often it is noted that a session is used. So one ends this much, and knownFor, before its time at the most.
 const touchEvery = 5 * time.Minute
 
 // AuthenticateSession is library.Store's.
@@ -264,7 +264,7 @@ func (s *Store) EndSession(ctx context.Context, token string) error {
 	return err
 }
 
-// callers remembers whose tokens were found, for library.KeyFreshness. Its zero value is ready.
+// callers remembers whose tokens were found. Its zero value is ready.
 type callers struct {
 	mu     sync.Mutex
 	known  map[hashed]known
@@ -289,9 +289,11 @@ type lookup struct {
 }
 
 const (
+	// knownFor is how long what was found is used: a node of a group may lag behind the one that a key was revoked on, and so long it may.
+	knownFor = library.KeyFreshness - 5*time.Second
 	// maxKnown bounds the memory; a library has far fewer keys and sessions.
 	maxKnown = 10_000
-	// lookupWithin is how long a question may take, whatever becomes of the caller who asked first.
+	// lookupWithin is how long a question may take.
 	lookupWithin = 5 * time.Second
 )
 
@@ -321,7 +323,11 @@ func (s *Store) caller(ctx context.Context, hash hashed, ask func(context.Contex
 		}
 	}
 	defer s.answer(hash, l) // also where ask panics
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupWithin)
+	end := time.Now().Add(lookupWithin)
+	if d, ok := ctx.Deadline(); ok && d.Before(end) {
+		end = d
+	}
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end) // who asked first may go: the others still wait
 	defer cancel()
 	since := s.clock()
 	l.found, l.err = ask(ctx)
@@ -355,7 +361,7 @@ func (s *Store) clock() time.Time { return s.now().Round(0) }
 func (s *Store) fresh(k known) bool {
 	now := s.clock()
 	age := now.Sub(k.since)
-	return age >= 0 && age < library.KeyFreshness && (k.ends.IsZero() || now.Before(k.ends)) && (k.expiresOn == nil || *k.expiresOn >= s.policy.Today(now))
+	return age >= 0 && age < knownFor && (k.ends.IsZero() || now.Before(k.ends)) && (k.expiresOn == nil || *k.expiresOn >= s.policy.Today(now))
 }
 
 // forget forgets those callers, and has no question that was asked before be remembered or answer who asks from now on.

@@ -1,11 +1,20 @@
 package db_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"library-management/db"
 	"library-management/internal/dbtest"
@@ -28,55 +37,548 @@ func newKey(t testing.TB, s library.Store, k library.NewKey) (library.Key, strin
 	return made, token
 }
 
+// keyed opens a store with a clock of its own, at noon of 2026-03-01.
+func keyed(t testing.TB, d *dbtest.Database, change ...func(*db.Config)) (*db.Store, *clock) {
+	t.Helper()
+	c := &clock{}
+	c.set(t, "2026-03-01T12:00:00Z")
+	s := d.Open(t, append(change, at(c, library.DefaultPolicy))...)
+	s.NoSweeps()
+	return s, c
+}
+
+func (c *clock) add(d time.Duration) { c.unix.Add(int64(d / time.Second)) }
+
+// knows fails the test unless the store answers so: want is the caller's key, "" for the refusal that a token is unknown.
+func knows(t testing.TB, s *db.Store, token, want string) {
+	t.Helper()
+	c, err := s.Authenticate(ctx, token)
+	refused(t, err, map[bool]string{true: library.ErrKeyUnknown.Code}[want == ""])
+	if c.KeyID != want {
+		t.Errorf("got %+v, want the key %q", c, want)
+	}
+}
+
+// knowsSession is knows of a session's token.
+func knowsSession(t testing.TB, s *db.Store, token, want string) {
+	t.Helper()
+	c, err := s.AuthenticateSession(ctx, token)
+	refused(t, err, map[bool]string{true: library.ErrSessionEnded.Code}[want == ""])
+	if c.KeyID != want {
+		t.Errorf("got %+v, want a session of the key %q", c, want)
+	}
+}
+
 func TestKeys(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s, c := keyed(t, d)
+		until := library.Policy{}.Today(c.now()).AddDays(90)
+		root := library.WithCaller(ctx, library.Caller{KeyID: library.CallerRoot})
+		for _, n := range []library.NewKey{{Name: " Desk 1 ", Role: library.RoleDesk}, {Name: "村上春樹 📚", Role: library.RoleAdmin, Never: true}, {Name: "Desk 1", Role: library.RoleReader, ExpiresOn: &until}} {
+			key, token, err := s.CreateKey(root, n)
+			refused(t, err, "")
+			got, err := s.Authenticate(ctx, token)
+			if want := (library.Caller{KeyID: key.ID, Role: n.Role, Name: key.Name}); err != nil || got != want {
+				t.Errorf("got %+v, %v, want %+v", got, err, want)
+			}
+		}
+		_, _, err := s.CreateKey(ctx, library.NewKey{})
+		refused(t, err, library.ErrInvalid.Code)
+		newKey(t, s, library.NewKey{}) // by nobody
+		var all []library.Key
+		pages := 0
+		for p := (library.Page{Limit: 3}); pages == 0 || p.After != 0; pages++ {
+			list, next, err := s.FindKeys(ctx, p)
+			refused(t, err, "")
+			all, p.After = append(all, list...), next
+		}
+		s.Beside() // the notes of use
+		list, _, err := s.FindKeys(ctx, library.Page{Limit: 10})
+		refused(t, err, "")
+		ids := map[string]bool{}
+		for i := range all {
+			if !library.IsKeyID(all[i].ID) || ids[all[i].ID] || list[i].ID != all[i].ID {
+				t.Errorf("got the id %q, then %q", all[i].ID, list[i].ID)
+			}
+			ids[all[i].ID] = true
+			list[i].ID = ""
+		}
+		today, year := library.Policy{}.Today(c.now()), library.Policy{}.Today(c.now()).AddDays(library.KeyDays)
+		made := c.now().UTC()
+		want := []library.Key{
+			{Name: "Desk 1", Role: library.RoleDesk, CreatedAt: made, CreatedBy: "root", ExpiresOn: &year, LastUsedOn: &today},
+			{Name: "村上春樹 📚", Role: library.RoleAdmin, CreatedAt: made, CreatedBy: "root", LastUsedOn: &today},
+			{Name: "Desk 1", Role: library.RoleReader, CreatedAt: made, CreatedBy: "root", ExpiresOn: &until, LastUsedOn: &today},
+			{Name: "Desk 1", Role: library.RoleDesk, CreatedAt: made, ExpiresOn: &year},
+		}
+		if diff := cmp.Diff(want, list); diff != "" || pages != 2 {
+			t.Errorf("%d pages (-want +got):\n%s", pages, diff)
+		}
+	})
+}
+
+// TestKey_ends: a key is good through its last day in the library's time zone, known or not, and never again once it is revoked.
+func TestKey_ends(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
 		c := &clock{}
 		c.set(t, "2026-03-01T12:00:00Z")
-		s, other := d.Open(t, at(c, library.DefaultPolicy)), d.Open(t, at(c, library.DefaultPolicy))
-		key, token := newKey(t, s, library.NewKey{})
-		want := library.Caller{KeyID: key.ID, Role: library.RoleDesk, Name: "Desk 1"}
-		found := func(s *db.Store, code string) {
-			t.Helper()
-			got, err := s.Authenticate(ctx, token)
-			refused(t, err, code)
-			if code == "" && got != want {
-				t.Errorf("got %+v, want %+v", got, want)
-			}
+		policy := library.DefaultPolicy
+		policy.Location = zone(t, "Pacific/Auckland") // 13 hours ahead
+		s, other := d.Open(t, at(c, policy)), d.Open(t, at(c, policy))
+		on := library.DateOf(time.Date(2026, 3, 10, 0, 0, 0, 0, time.UTC))
+		key, token := newKey(t, s, library.NewKey{ExpiresOn: &on})
+		session, err := s.BeginSession(ctx, token, "")
+		refused(t, err, "")
+		c.set(t, "2026-03-10T10:59:59Z")
+		knows(t, s, token, key.ID)
+		session, err = s.BeginSession(ctx, token, "")
+		refused(t, err, "")
+		knowsSession(t, s, session.Token, key.ID)
+		c.add(time.Second) // midnight, and it is known for some time yet
+		knows(t, s, token, "")
+		knows(t, other, token, "")
+		knowsSession(t, s, session.Token, "")
+		_, err = s.BeginSession(ctx, token, "")
+		refused(t, err, library.ErrKeyUnknown.Code)
+
+		key, token = newKey(t, s, library.NewKey{Never: true})
+		c.addDays(10_000)
+		knows(t, s, token, key.ID)
+		refused(t, s.RevokeKey(ctx, key.ID), "")
+		knows(t, s, token, "")
+		at := c.now().UTC()
+		c.addDays(1)
+		refused(t, s.RevokeKey(ctx, key.ID), "") // again, which changes nothing
+		list, _, err := s.FindKeys(ctx, library.Page{Limit: 10})
+		if err != nil || list[0].RevokedAt != nil || list[1].RevokedAt == nil || !list[1].RevokedAt.Equal(at) {
+			t.Errorf("got %+v, %v, want the second revoked at %s", list, err, at)
 		}
-		found(s, "")
-		found(other, "")
-		if err := s.RevokeKey(ctx, key.ID); err != nil {
-			t.Fatal(err)
+		for _, id := range []string{"", "abcd1234", key.ID[1:], key.ID + "0", "' OR ''='", "ключ", token} {
+			refused(t, s.RevokeKey(ctx, id), library.ErrKeyNotFound.Code)
 		}
-		found(s, library.ErrKeyUnknown.Code)
-		found(other, "") // for a moment
-		c.unix.Add(int64(library.KeyFreshness / time.Second))
-		found(other, library.ErrKeyUnknown.Code)
 	})
+}
+
+// TestKey_wrong: whoever has the id of a key, and even the checksum right, has nothing.
+func TestKey_wrong(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s, _ := keyed(t, d)
+		key, token := newKey(t, s, library.NewKey{})
+		stranger, _ := library.NewToken()
+		wrong := library.TokenOf(key.ID, strings.Repeat("0", 32))
+		if _, ok := library.ParseToken(wrong); !ok {
+			t.Fatalf("%s is no token", wrong)
+		}
+		for range 2 {
+			knows(t, s, wrong, "")
+			knows(t, s, stranger, "")
+			knows(t, s, token, key.ID)
+		}
+		_, err := s.AuthenticateSession(ctx, token)
+		refused(t, err, library.ErrSessionEnded.Code)
+		session, err := s.BeginSession(ctx, token, "")
+		refused(t, err, "")
+		knowsSession(t, s, session.Token, key.ID)
+		knows(t, s, session.Token, "")
+		knowsSession(t, s, library.NewSessionToken(), "")
+		_, err = s.BeginSession(ctx, wrong, "AL")
+		refused(t, err, library.ErrKeyUnknown.Code)
+		_, err = s.BeginSession(ctx, token, strings.Repeat("é", 33))
+		refused(t, err, library.ErrInvalid.Code)
+	})
+}
+
+// TestKey_revoked: the instance that revokes refuses at once, another one within library.KeyFreshness.
+func TestKey_revoked(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s, c := keyed(t, d)
+		other := d.Open(t, at(c, library.DefaultPolicy))
+		key, token := newKey(t, s, library.NewKey{})
+		session, err := s.BeginSession(ctx, token, "AL")
+		refused(t, err, "")
+		left, err := s.BeginSession(ctx, token, "")
+		refused(t, err, "")
+		for _, s := range []*db.Store{s, other} {
+			knows(t, s, token, key.ID)
+			knowsSession(t, s, session.Token, key.ID)
+			knowsSession(t, s, left.Token, key.ID)
+		}
+		refused(t, s.EndSession(ctx, left.Token), "")
+		knowsSession(t, s, left.Token, "")
+		knowsSession(t, s, session.Token, key.ID)
+		refused(t, s.EndSession(ctx, left.Token), "") // again
+		refused(t, s.EndSession(ctx, "no session's"), "")
+		refused(t, s.RevokeKey(ctx, key.ID), "")
+		knows(t, s, token, "")
+		knowsSession(t, s, session.Token, "")
+		knows(t, other, token, key.ID) // for a moment
+		c.add(library.KeyFreshness - time.Second)
+		knows(t, other, token, "")
+		knowsSession(t, other, session.Token, "")
+		knowsSession(t, other, left.Token, "")
+		var rows int
+		if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM sessions`).Scan(&rows); err != nil || rows != 0 {
+			t.Errorf("%d sessions are left, %v", rows, err)
+		}
+	})
+}
+
+// TestKey_clock_set_back: what is known does not stay known for as long as the clock was set back.
+func TestKey_clock_set_back(t *testing.T) {
+	s, c := keyed(t, dbtest.SQLite(t))
+	key, token := newKey(t, s, library.NewKey{})
+	knows(t, s, token, key.ID)
+	c.add(-time.Hour)
+	if s.Known(token) {
+		t.Error("known, though it was found an hour from now")
+	}
 }
 
 func TestSessions(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s, c := keyed(t, d)
+		other := d.Open(t, at(c, library.DefaultPolicy))
+		key, token := newKey(t, s, library.NewKey{})
+		begin := func() library.Session {
+			t.Helper()
+			session, err := s.BeginSession(ctx, token, " A\u0308L ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := library.Caller{KeyID: key.ID, Role: library.RoleDesk, Name: "Desk 1", Who: "ÄL"}
+			if session.Caller != want || !session.EndsAt.Equal(c.now().Add(library.SessionLife)) || !library.IsSessionToken(session.Token) {
+				t.Errorf("got %+v, want %+v", session, want)
+			}
+			if got, err := other.AuthenticateSession(ctx, session.Token); err != nil || got != want {
+				t.Errorf("got %+v, %v, want %+v", got, err, want)
+			}
+			return session
+		}
+		idle := begin()
+		c.add(library.SessionIdle - time.Second)
+		knowsSession(t, s, idle.Token, key.ID)
+		s.Beside() // the note of use
+		c.add(library.SessionIdle - time.Second)
+		knowsSession(t, other, idle.Token, key.ID)
+		other.Beside()
+		c.add(library.SessionIdle)
+		for _, s := range []*db.Store{s, other} {
+			knowsSession(t, s, idle.Token, "")
+		}
+
+		used, began := begin(), c.now()
+		for c.now().Sub(began) < library.SessionLife-time.Hour {
+			c.add(time.Hour)
+			knowsSession(t, s, used.Token, key.ID)
+			s.Beside()
+		}
+		c.unix.Store(began.Add(library.SessionLife - time.Second).Unix())
+		knowsSession(t, s, used.Token, key.ID)
+		c.add(time.Second) // and it is known for some time yet
+		knowsSession(t, s, used.Token, "")
+		knowsSession(t, other, used.Token, "")
+
+		c.add(library.SessionLife)
+		fresh := begin()
+		if err := s.SweepOperations(ctx); err != nil {
+			t.Fatal(err)
+		}
+		knowsSession(t, s, fresh.Token, key.ID)
+		var rows int
+		if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM sessions`).Scan(&rows); err != nil || rows != 1 {
+			t.Errorf("%d sessions are left, want 1; %v", rows, err)
+		}
+		list, _, err := s.FindKeys(ctx, library.Page{Limit: 10})
+		if today := library.DefaultPolicy.Today(c.now()); err != nil || list[0].LastUsedOn == nil || *list[0].LastUsedOn > today || today.DaysSince(*list[0].LastUsedOn) > 1 {
+			t.Errorf("got %+v, %v: a session's use is its key's", list, err)
+		}
+	})
+}
+
+// TestKey_round_trips: a token that is known costs none, one that is not costs one, and what cannot be a token costs none. Its use
+// is noted once a day.
+func TestKey_round_trips(t *testing.T) {
+	d, proxy := dbtest.MySQL(t).Through(t)
+	for _, frozen := range []bool{false, true} {
 		c := &clock{}
 		c.set(t, "2026-03-01T12:00:00Z")
-		s := d.Open(t, at(c, library.DefaultPolicy))
+		open := func() *db.Store {
+			s := d.Open(t, at(c, library.DefaultPolicy), func(c *db.Config) {
+				c.Frozen, c.SingleStatements, c.MaxOpenConns, c.MaxIdleConns = frozen, frozen, 2, 2
+			})
+			s.NoSweeps()
+			newUser(t, s) // so that its connections are made
+			_, _, err := s.FindKeys(ctx, library.Page{Limit: 1})
+			refused(t, err, "")
+			return s
+		}
+		s := open()
 		key, token := newKey(t, s, library.NewKey{})
-		session, err := s.BeginSession(ctx, token, " AL ")
-		if err != nil {
+		begun, err := s.BeginSession(ctx, token, "")
+		refused(t, err, "")
+		s.Beside()
+		takes := func(s *db.Store, reads, notes int, do func()) {
+			t.Helper()
+			got := proxy.Record(func() {
+				do()
+				s.Beside()
+			})
+			r, n := 0, 0
+			for _, statement := range got {
+				if strings.HasPrefix(statement, "SELECT") {
+					r++
+				}
+				if strings.HasPrefix(statement, "UPDATE") {
+					n++
+				}
+			}
+			if r != reads || n != notes || len(got) != reads+notes {
+				t.Errorf("frozen %t: got %d round trips: %q; want %d reads and %d notes", frozen, len(got), got, reads, notes)
+			}
+		}
+		find := func(s *db.Store) func() { return func() { knows(t, s, token, key.ID) } }
+		session := func(s *db.Store) func() { return func() { knowsSession(t, s, begun.Token, key.ID) } }
+		takes(s, 0, 0, find(s)) // it was found when the session began
+		takes(s, 1, 0, session(s))
+		takes(s, 0, 0, session(s))
+		cold := open()
+		takes(cold, 1, 0, find(cold))
+		takes(cold, 0, 0, find(cold))
+		c.add(library.KeyFreshness)
+		takes(cold, 1, 0, find(cold))
+		c.add(time.Hour)
+		takes(s, 1, 1, session(s))
+		c.addDays(1)
+		takes(s, 1, 1, find(s))
+		takes(s, 0, 0, find(s))
+		cold = open()
+		takes(cold, 1, 0, find(cold))
+		takes(s, 0, 0, func() {
+			for _, bad := range []string{"", "libkey_", token[:len(token)-1], token[:len(token)-1] + "!", strings.ToLower(token), "Bearer " + token, begun.Token} {
+				knows(t, s, bad, "")
+			}
+			for _, bad := range []string{"", begun.Token[1:], begun.Token + "0", token} {
+				knowsSession(t, s, bad, "")
+			}
+			refused(t, s.RevokeKey(ctx, "no id"), library.ErrKeyNotFound.Code)
+		})
+		unknown, _ := library.NewToken()
+		for range 2 { // what was not found is not remembered
+			takes(s, 1, 0, func() { knows(t, s, unknown, "") })
+		}
+	}
+}
+
+// TestKey_one_question: many who ask for one token at once make one query, and one of them who goes takes no answer from the others.
+func TestKey_one_question(t *testing.T) {
+	d, proxy := dbtest.MySQL(t).Through(t)
+	s, _ := keyed(t, d)
+	key, token := newKey(t, s, library.NewKey{})
+	sent := proxy.Record(func() {
+		proxy.Freeze()
+		var started, all sync.WaitGroup
+		ask := func(ctx context.Context) {
+			started.Add(1)
+			all.Go(func() {
+				started.Done()
+				if c, err := s.Authenticate(ctx, token); err != nil || c.KeyID != key.ID {
+					t.Errorf("got %+v, %v", c, err)
+				}
+			})
+		}
+		first, leave := context.WithCancel(ctx)
+		ask(first)
+		for !s.Asked(token) {
+			runtime.Gosched()
+		}
+		leave()
+		_, err := s.Authenticate(first, token)
+		refused(t, err, library.ErrUnavailable.Code)
+		for range 100 {
+			ask(ctx)
+		}
+		started.Wait()
+		proxy.Thaw()
+		all.Wait()
+		s.Beside()
+	})
+	if sent = slices.DeleteFunc(sent, func(s string) bool { return !strings.HasPrefix(s, "SELECT k.id") }); len(sent) != 1 {
+		t.Errorf("got %d questions, want 1", len(sent))
+	}
+}
+
+// TestKey_revoked_while_asked: an answer that was under way when the key was revoked is not remembered, nor given to those who ask later.
+func TestKey_revoked_while_asked(t *testing.T) {
+	d := dbtest.MySQL(t)
+	behind, proxy := d.Through(t)
+	s, _ := keyed(t, behind)
+	key, token := newKey(t, s, library.NewKey{})
+	asked, once := make(chan struct{}), sync.Once{}
+	proxy.Lose(func(statement string) (loss dbtest.Loss) {
+		if strings.HasPrefix(statement, "SELECT k.id") {
+			once.Do(func() {
+				close(asked)
+				loss = dbtest.Late
+			})
+		}
+		return loss
+	})
+	early := make(chan error, 1)
+	go func() {
+		_, err := s.Authenticate(ctx, token)
+		early <- err
+	}()
+	<-asked
+	refused(t, s.RevokeKey(ctx, key.ID), "")
+	knows(t, s, token, "")
+	proxy.Release()
+	if err := <-early; err != nil {
+		t.Errorf("who asked before: got %v", err)
+	}
+	knows(t, s, token, "")
+}
+
+// TestKey_database_away: what is known stays known for its time, and then nobody is told that a key is unknown.
+func TestKey_database_away(t *testing.T) {
+	d, proxy := dbtest.MySQL(t).Through(t)
+	s, c := keyed(t, d)
+	key, token := newKey(t, s, library.NewKey{})
+	session, err := s.BeginSession(ctx, token, "")
+	refused(t, err, "")
+	knows(t, s, token, key.ID)
+	knowsSession(t, s, session.Token, key.ID)
+	stranger, _ := library.NewToken()
+	proxy.Lose(func(string) dbtest.Loss { return dbtest.LoseStatement })
+	knows(t, s, token, key.ID)
+	knowsSession(t, s, session.Token, key.ID)
+	c.add(library.KeyFreshness)
+	for _, token := range []string{token, stranger} {
+		_, err := s.Authenticate(ctx, token)
+		refused(t, err, library.ErrUnavailable.Code)
+	}
+	_, err = s.AuthenticateSession(ctx, session.Token)
+	refused(t, err, library.ErrUnavailable.Code)
+	proxy.Lose(func(statement string) dbtest.Loss { // it can be read again, but not be written to
+		if strings.HasPrefix(statement, "UPDATE") {
+			return dbtest.LoseStatement
+		}
+		return dbtest.Pass
+	})
+	c.addDays(1)
+	knows(t, s, token, key.ID)
+}
+
+// TestKey_concurrency: on two instances, under many who call, whoever asks after a key was revoked is refused, at once on the instance
+// that revoked it, and on the other after library.KeyFreshness.
+func TestKey_concurrency(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s, c := keyed(t, d)
+		other := d.Open(t, at(c, library.DefaultPolicy))
+		for range 5 {
+			key, token := newKey(t, s, library.NewKey{})
+			session, err := s.BeginSession(ctx, token, "")
+			refused(t, err, "")
+			var revoked, later atomic.Bool // set once it is so
+			stop := make(chan struct{})
+			var callers sync.WaitGroup
+			for i := range 8 {
+				on, must := s, &revoked
+				if i%2 == 1 {
+					on, must = other, &later
+				}
+				ask := func() (library.Caller, error) { return on.Authenticate(ctx, token) }
+				if i >= 4 {
+					ask = func() (library.Caller, error) { return on.AuthenticateSession(ctx, session.Token) }
+				}
+				callers.Go(func() {
+					for n := 0; ; n++ {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						refuse := must.Load() // before it asks
+						caller, err := ask()
+						switch code := library.CodeOf(err); {
+						case err == nil && (refuse || caller.KeyID != key.ID), err != nil && code != library.ErrKeyUnknown.Code && code != library.ErrSessionEnded.Code:
+							t.Errorf("caller %d: got %+v, %v; revoked: %t", i, caller, err, refuse)
+							return
+						case refuse:
+							return
+						}
+						if n%50 == 0 {
+							time.Sleep(time.Millisecond)
+						}
+					}
+				})
+			}
+			refused(t, s.RevokeKey(ctx, key.ID), "")
+			revoked.Store(true)
+			c.add(library.KeyFreshness)
+			later.Store(true)
+			callers.Wait()
+			close(stop)
+		}
+	})
+}
+
+// TestSecretsStayOut: no token and no secret part of one is kept in the database, said in an error or written into the log.
+func TestSecretsStayOut(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var log bytes.Buffer
+		s, c := keyed(t, d, func(c *db.Config) {
+			c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		})
+		idempotent := key("k", "f")
+		made, token, err := s.CreateKey(idempotent, library.NewKey{Name: "N", Role: library.RoleDesk})
+		refused(t, err, "")
+		again, second, err := s.CreateKey(idempotent, library.NewKey{Name: "N", Role: library.RoleDesk})
+		if err != nil || again.ID == made.ID || second == token {
+			t.Errorf("got the key %+v once more, %v", again, err)
+		}
+		session, err := s.BeginSession(key("k2", "f"), token, "AL")
+		refused(t, err, "")
+		knowsSession(t, s, session.Token, made.ID)
+		pool := d.SQL(t)
+		if _, err := pool.Exec(`DROP TABLE sessions`); err != nil {
 			t.Fatal(err)
 		}
-		want := library.Caller{KeyID: key.ID, Role: library.RoleDesk, Name: "Desk 1", Who: "AL"}
-		if session.Caller != want || !session.EndsAt.Equal(c.now().Add(library.SessionLife)) {
-			t.Errorf("got %+v, want %+v", session, want)
-		}
-		if got, err := s.AuthenticateSession(ctx, session.Token); err != nil || got != want {
-			t.Errorf("got %+v, %v, want %+v", got, err, want)
-		}
-		if err := s.EndSession(ctx, session.Token); err != nil {
-			t.Fatal(err)
-		}
+		var errs []string
+		_, err = s.BeginSession(ctx, token, "AL")
+		errs = append(errs, fmt.Sprintf("%+v", err))
+		c.add(library.KeyFreshness)
 		_, err = s.AuthenticateSession(ctx, session.Token)
-		refused(t, err, library.ErrSessionEnded.Code)
+		errs = append(errs, fmt.Sprintf("%+v", err))
+		if _, err := pool.Exec(`DROP TABLE access_keys`); err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Authenticate(ctx, token)
+		errs = append(errs, fmt.Sprintf("%+v", err))
+		_, _, err = s.CreateKey(ctx, library.NewKey{Name: "N", Role: library.RoleDesk})
+		errs = append(errs, fmt.Sprintf("%+v", err))
+		s.Beside()
+		for _, secret := range []string{token, token[15:], second[15:], session.Token} {
+			for _, text := range append(errs, log.String()) {
+				if strings.Contains(text, secret) {
+					t.Errorf("%q is in %q", secret, text)
+				}
+			}
+		}
+		rows, err := pool.Query(`SELECT id, COALESCE(answer, '') FROM idempotency_keys`)
+		refused(t, err, "")
+		defer rows.Close()
+		for rows.Next() {
+			var id, answer string
+			refused(t, rows.Scan(&id, &answer), "")
+			if answer != "" || id == "k" {
+				t.Errorf("%q is kept: %s", id, answer)
+			}
+		}
+		for _, e := range errs {
+			if e == "<nil>" || strings.Contains(e, "unforeseen") {
+				t.Errorf("got %s", e)
+			}
+		}
 	})
 }
 
@@ -159,4 +661,83 @@ func doneBy(t testing.TB, pool *sql.DB, book int64) (s string) {
 		t.Fatal(err)
 	}
 	return fmt.Sprintf("%s %s, %s %s", by[0], by[1], by[2], by[3])
+}
+
+// TestSession_lost: the answer to the COMMIT of a session's beginning is lost, and there is one session, which is the one that was handed out.
+func TestSession_lost(t *testing.T) {
+	d := dbtest.MySQL(t)
+	behind, proxy := d.Through(t)
+	s, _ := keyed(t, behind)
+	key, token := newKey(t, s, library.NewKey{})
+	for _, loss := range []dbtest.Loss{dbtest.LoseStatement, dbtest.LoseAnswer} {
+		pool := d.SQL(t)
+		if _, err := pool.Exec(`DELETE FROM sessions`); err != nil {
+			t.Fatal(err)
+		}
+		proxy.Lose(dbtest.Once("COMMIT", loss))
+		session, err := s.BeginSession(ctx, token, "AL")
+		refused(t, err, "")
+		proxy.Lose(nil)
+		knowsSession(t, s, session.Token, key.ID)
+		var rows int
+		if err := pool.QueryRow(`SELECT COUNT(*) FROM sessions`).Scan(&rows); err != nil || rows != 1 {
+			t.Errorf("%d: %d sessions, %v", loss, rows, err)
+		}
+	}
+}
+
+// TestIdempotencyKeysOfCallers: one key of two callers is two keys, and nobody is answered what another one was.
+func TestIdempotencyKeysOfCallers(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s, pool := d.Open(t), d.SQL(t)
+		s.NoSweeps()
+		as := func(id string) context.Context {
+			if id == "" {
+				return key("k", "f")
+			}
+			return library.WithCaller(key("k", "f"), library.Caller{KeyID: id, Role: library.RoleDesk})
+		}
+		made := map[string]int64{}
+		for range 2 {
+			for _, caller := range []string{"", "abcd1234", "abcd1235", "ABCD1234"} {
+				u, err := s.CreateUser(as(caller), library.User{Name: "Of " + caller})
+				refused(t, err, "")
+				if made[caller] == 0 {
+					made[caller] = u.ID
+				}
+				if u.ID != made[caller] || u.Name != strings.TrimSpace("Of "+caller) {
+					t.Errorf("%q: got %+v, want the user %d", caller, u, made[caller])
+				}
+			}
+		}
+		var users int
+		if err := pool.QueryRow(`SELECT COUNT(*) FROM users`).Scan(&users); err != nil || users != 4 {
+			t.Errorf("got %d users, %v, want 4", users, err)
+		}
+		// In open mode the id is the key, as the release before has it; whoever has a key of the library can be met by none of its ids.
+		ids := map[string]bool{}
+		rows, err := pool.Query(`SELECT id FROM idempotency_keys`)
+		refused(t, err, "")
+		defer rows.Close()
+		for rows.Next() {
+			var id string
+			refused(t, rows.Scan(&id), "")
+			ids[id] = true
+			if id != "k" && !strings.Contains(id, " ") {
+				t.Errorf("the id %q could be a key of open mode", id)
+			}
+		}
+		if !ids["k"] || len(ids) != 4 {
+			t.Errorf("got the ids %v", ids)
+		}
+		// Kept for as long as others.
+		c := &clock{}
+		c.unix.Store(time.Now().Add(library.IdempotencyKeyLife + time.Minute).Unix())
+		later := d.Open(t, at(c, library.DefaultPolicy))
+		refused(t, later.SweepOperations(ctx), "")
+		var left int
+		if err := pool.QueryRow(`SELECT COUNT(*) FROM idempotency_keys`).Scan(&left); err != nil || left != 0 {
+			t.Errorf("%d keys are left, %v", left, err)
+		}
+	})
 }

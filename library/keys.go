@@ -166,8 +166,13 @@ const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 // NewToken makes the token of a new key.
 func NewToken() (token, id string) {
 	id = random62(KeyIDLength)
-	body := TokenPrefix + id + random62(secretLength)
-	return body + checksum(body), id
+	return TokenOf(id, random62(secretLength)), id
+}
+
+// TokenOf is the token of a key's id and its secret.
+func TokenOf(id, secret string) string {
+	body := TokenPrefix + id + secret
+	return body + checksum(body)
 }
 
 // IsKeyID reports whether a key's id can look like this.
@@ -239,7 +244,7 @@ var (
 // Keys is the part of a Store that knows who may call. None of its methods heeds an IdempotencyKey: an answer that holds a token
 // is not to be kept.
 //
-// What Authenticate and AuthenticateSession find is remembered for KeyFreshness: for a token that is known they ask the database
+// What Authenticate and AuthenticateSession find is remembered, for less than KeyFreshness: for a token that is known they ask the database
 // nothing, for another one they make one round trip, which all who ask for it meanwhile share. RevokeKey and EndSession on the same
 // Store count at once. What was not found is not remembered; a token that ParseToken or IsSessionToken refuses costs no query.
 // Where the database cannot be asked, they answer with kind Unavailable, and never that a token is unknown.

@@ -51,6 +51,8 @@ const (
 	LoseRest
 	// Hold: the server has it only after Release, however long the client has given up by then, and its answer is lost.
 	Hold
+	// Late: the server carries it out, and its answer comes after Release.
+	Late
 )
 
 // Through is the database behind a new proxy.
@@ -252,6 +254,13 @@ func (p *Proxy) toClient(c *pipe) {
 		}
 		if loss := Loss(c.lost.Load()); loss == Silence || loss == Hold {
 			continue
+		}
+		if Loss(c.lost.Load()) == Late {
+			select {
+			case <-p.released:
+			case <-p.ended:
+				return
+			}
 		}
 		step := len(packet)
 		if Loss(c.lost.Load()) == Trickle {
