@@ -39,6 +39,7 @@ type Store struct {
 	// one sees the queue.
 	readers, writers   *gate
 	queue              queue
+	group              *group // the open transaction on SQLite, nil: none; whoever has the place among the writers looks at it
 	temporary          string // the folder of a copy; see Copy
 	onRetry, onFailure func(string)
 	frozen             bool

@@ -62,3 +62,17 @@ func (s *Store) Asked(token string) bool {
 	defer s.callers.mu.Unlock()
 	return s.callers.asking[library.TokenHash(token)] != nil
 }
+
+// SpoilCommit makes the COMMIT of SQLite's open transaction fail: called from within an operation.
+func (s *Store) SpoilCommit() error {
+	_, err := s.group.conn.ExecContext(context.Background(), `
+		PRAGMA defer_foreign_keys = ON;
+		INSERT INTO loans (book_id, user_id, borrowed_on, due_on) VALUES (-1, -1, '2026-01-01', '2026-01-02')`)
+	return err
+}
+
+// BreakOff ends SQLite's open transaction, as a full disk can: called from within an operation.
+func (s *Store) BreakOff() error {
+	_, err := s.group.conn.ExecContext(context.Background(), `ROLLBACK`)
+	return err
+}

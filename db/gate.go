@@ -47,6 +47,22 @@ func (g *gate) enter(ctx context.Context) (leave func(), err error) {
 			return nil, asLibraryError(ctx.Err())
 		}
 	}
+	return g.entered(), nil
+}
+
+// enterUntil waits for a place behind all who wait already, unless over comes first: leave is nil then.
+func (g *gate) enterUntil(over <-chan struct{}) (leave func()) {
+	g.waiting.Add(1)
+	defer g.waiting.Add(-1)
+	select {
+	case g.places <- struct{}{}:
+		return g.entered()
+	case <-over:
+		return nil
+	}
+}
+
+func (g *gate) entered() (leave func()) {
 	entered := time.Now()
 	g.moved.Store(entered.UnixNano())
 	return func() {
@@ -55,7 +71,7 @@ func (g *gate) enter(ctx context.Context) (leave func(), err error) {
 		<-g.places
 		mean := g.mean.Load()
 		g.mean.Store(mean + (now.Sub(entered).Nanoseconds()-mean)/16) // a lost update is one sample less
-	}, nil
+	}
 }
 
 // expected is how long the last of n waits: all before it take their turns at the places.

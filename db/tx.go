@@ -37,6 +37,8 @@ type tx struct {
 	began time.Time
 	// until ends its statements where it had to wait long for its turn; zero: only the context does.
 	until time.Time
+	// leave gives its place among the writers to the next operation; nil while it has none.
+	leave func()
 }
 
 // Where all connections wait for locks, the wait for one and the wait for a lock together keep within 4 s: whoever waited for
@@ -55,17 +57,23 @@ const attempts = 4
 func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 	defer func() { s.failed(err) }()
 	t := &tx{s: s, began: time.Now()}
-	leave, err := s.writers.enter(ctx)
-	if err != nil {
+	if err := t.enter(ctx); err != nil {
 		return err
 	}
-	defer leave()
+	defer t.exit()
 	t.today = s.policy.Today(s.now())
 	if time.Since(t.began) > longTurn {
 		t.until = t.began.Add(lockedFor)
 	}
+	attempt := s.attempt
+	if s.database.Engine == connect.SQLite {
+		attempt = s.attemptInGroup
+	}
 	for t.attempt = 1; ; t.attempt++ {
-		committing, err := s.attempt(ctx, t, fn)
+		if err := t.enter(ctx); err != nil {
+			return err
+		}
+		committing, err := attempt(ctx, t, fn)
 		if err == nil {
 			return nil
 		}
@@ -90,6 +98,21 @@ func (s *Store) inTx(ctx context.Context, fn func(*tx) error) (err error) {
 	}
 }
 
+// enter waits for a place among the writers, unless the operation has one.
+func (t *tx) enter(ctx context.Context) (err error) {
+	if t.leave == nil {
+		t.leave, err = t.s.writers.enter(ctx)
+	}
+	return err
+}
+
+func (t *tx) exit() {
+	if t.leave != nil {
+		t.leave()
+		t.leave = nil
+	}
+}
+
 // attempt tries once; committing tells an error of COMMIT from one before it.
 func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committing bool, err error) {
 	if t.conn, err = s.database.Writes.Conn(ctx); err != nil {
@@ -100,11 +123,6 @@ func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committ
 		t.rollback(ctx) // whatever came of fn, a panic too, unless it was committed
 		t.conn.Close()
 	}()
-	if s.database.Engine == connect.SQLite { // whose one lock for writing is waited for here
-		if err := t.beginOnSQLite(ctx); err != nil {
-			return false, err
-		}
-	}
 	if err := fn(t); err != nil {
 		return false, err
 	}
@@ -116,31 +134,6 @@ func (s *Store) attempt(ctx context.Context, t *tx, fn func(*tx) error) (committ
 		t.open = false
 	}
 	return true, err
-}
-
-// How long another process's write to the SQLite file is waited for, and how often it is looked whether it has ended. SQLite would
-// look every 100 ms after a while, and a desk beside an import wait for that.
-const (
-	sqliteWait = 3500 * time.Millisecond
-	sqliteLook = time.Millisecond
-)
-
-// beginOnSQLite begins the transaction as soon as no other process writes. SQLite itself does not wait: see connect.
-func (t *tx) beginOnSQLite(ctx context.Context) error {
-	defer t.s.queue.wait()()
-	begin := t.pending
-	for end := time.Now().Add(sqliteWait); ; {
-		t.pending = begin
-		_, err := t.send(ctx)
-		if err == nil {
-			return nil
-		}
-		t.open = false // it has not begun
-		if !isBusy(err) || time.Now().After(end) || ctx.Err() != nil {
-			return err
-		}
-		time.Sleep(sqliteLook)
-	}
 }
 
 // rollback ends a transaction that may be open: after a lock wait time-out or a statement that failed it is, and the next COMMIT
