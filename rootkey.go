@@ -84,8 +84,8 @@ func checkRootKey(setting, key string) error {
 	switch {
 	case len(key) < minRootKey || len(key) > maxRootKey:
 		return fmt.Errorf("%s: the key must have from %d to %d characters", setting, minRootKey, maxRootKey)
-	case strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return fmt.Errorf("%s: the key must be of letters, digits and signs of ASCII, without spaces", setting)
+	case strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }): // a comma stands between two headers
+		return fmt.Errorf("%s: the key must be of letters, digits and signs of ASCII, without spaces and commas", setting)
 	case strings.HasPrefix(key, library.TokenPrefix):
 		return fmt.Errorf("%s: the key must not begin with %s, as keys that the library makes do", setting, library.TokenPrefix)
 	}
