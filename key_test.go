@@ -120,7 +120,8 @@ func TestRootKey_bad(t *testing.T) {
 	}{
 		{[]string{"ADMIN_KEY", short}, "ADMIN_KEY: the key must have from 32 to 1000 characters"},
 		{[]string{"ADMIN_KEY", strings.Repeat(long, 30)}, "ADMIN_KEY: the key must have from 32 to 1000 characters"},
-		{[]string{"ADMIN_KEY", long + " " + long}, "ADMIN_KEY: the key must be of letters, digits and signs of ASCII, without spaces"},
+		{[]string{"ADMIN_KEY", long + " " + long}, "ADMIN_KEY: the key must be of letters, digits and signs of ASCII, without spaces and commas"},
+		{[]string{"ADMIN_KEY", long + "," + long}, "ADMIN_KEY: the key must be of letters, digits and signs of ASCII, without spaces and commas"},
 		{[]string{"ADMIN_KEY", long + "é"}, "ADMIN_KEY: the key must be of letters, digits and signs of ASCII, without spaces"},
 		{[]string{"ADMIN_KEY", "libkey_" + long}, "ADMIN_KEY: the key must not begin with libkey_"},
 		{[]string{"ADMIN_KEY", long, "ADMIN_KEY_FILE", file(long)}, "ADMIN_KEY_FILE: cannot be set together with ADMIN_KEY"},

@@ -119,7 +119,7 @@ func (s *Store) RevokeKey(ctx context.Context, id string) error {
 			return nothing, err
 		}
 		t.change(`UPDATE access_keys SET revoked_at = ? WHERE key_id = ? AND revoked_at IS NULL`, t.stamp(), id)
-		t.later(`DELETE FROM sessions WHERE key_id = ?`, id) // no look-up would find them any more
+		t.later(`DELETE FROM key_sessions WHERE key_id = ?`, id) // no look-up would find them any more
 		return nothing, nil
 	})
 	s.callers.forget(func(_ hashed, c library.Caller) bool { return c.KeyID == id }) // whatever came of it
@@ -198,7 +198,7 @@ func (s *Store) BeginSession(ctx context.Context, token, who string) (library.Se
 	begun := library.Session{Token: library.NewSessionToken(), Caller: caller}
 	return write(withoutIdempotencyKey(ctx), s, func(t *tx) (library.Session, error) {
 		begun.EndsAt = s.now().UTC().Truncate(time.Second).Add(library.SessionLife)
-		_, err := t.exec(ctx, `INSERT INTO sessions (token_hash, key_id, who, created_at, last_used_at) VALUES (?, ?, ?, ?, ?)`,
+		_, err := t.exec(ctx, `INSERT INTO key_sessions (token_hash, key_id, who, created_at, last_used_at) VALUES (?, ?, ?, ?, ?)`,
 			hashed(library.TokenHash(begun.Token)).String(), caller.KeyID, null(who), t.stamp(), t.stamp())
 		return begun, err
 	})
@@ -217,7 +217,7 @@ func (s *Store) AuthenticateSession(ctx context.Context, token string) (library.
 		var who, created, used text
 		k, err := findKey(ctx, s, `
 			SELECT `+keyColumns+`, s.who, s.created_at, s.last_used_at
-			FROM sessions s JOIN access_keys k ON k.key_id = s.key_id WHERE s.token_hash = ?`, hash.String(), &who, &created, &used)
+			FROM key_sessions s JOIN access_keys k ON k.key_id = s.key_id WHERE s.token_hash = ?`, hash.String(), &who, &created, &used)
 		if errors.Is(err, sql.ErrNoRows) {
 			return known{}, library.ErrSessionEnded
 		}
@@ -239,7 +239,7 @@ func (s *Store) AuthenticateSession(ctx context.Context, token string) (library.
 		}
 		if now.Sub(lastUsed) >= touchEvery {
 			s.beside(ctx, "use of a session not noted", func(ctx context.Context) error {
-				err := s.note(ctx, `UPDATE sessions SET last_used_at = ? WHERE token_hash = ? AND last_used_at < ?`, stamp(now), hash.String(), stamp(now))
+				err := s.note(ctx, `UPDATE key_sessions SET last_used_at = ? WHERE token_hash = ? AND last_used_at < ?`, stamp(now), hash.String(), stamp(now))
 				if err == nil && (k.LastUsedOn == nil || *k.LastUsedOn < today) {
 					err = s.noteKey(ctx, k.ID, today)
 				}
@@ -257,7 +257,7 @@ func (s *Store) EndSession(ctx context.Context, token string) error {
 	}
 	hash := hashed(library.TokenHash(token))
 	_, err := write(withoutIdempotencyKey(ctx), s, func(t *tx) (nothing struct{}, err error) {
-		t.later(`DELETE FROM sessions WHERE token_hash = ?`, hash.String())
+		t.later(`DELETE FROM key_sessions WHERE token_hash = ?`, hash.String())
 		return nothing, nil
 	})
 	s.callers.forget(func(h hashed, _ library.Caller) bool { return h == hash })

@@ -217,7 +217,7 @@ func TestKey_revoked(t *testing.T) {
 		knowsSession(t, other, session.Token, "")
 		knowsSession(t, other, left.Token, "")
 		var rows int
-		if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM sessions`).Scan(&rows); err != nil || rows != 0 {
+		if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM key_sessions`).Scan(&rows); err != nil || rows != 0 {
 			t.Errorf("%d sessions are left, %v", rows, err)
 		}
 	})
@@ -285,7 +285,7 @@ func TestSessions(t *testing.T) {
 		}
 		knowsSession(t, s, fresh.Token, key.ID)
 		var rows int
-		if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM sessions`).Scan(&rows); err != nil || rows != 1 {
+		if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM key_sessions`).Scan(&rows); err != nil || rows != 1 {
 			t.Errorf("%d sessions are left, want 1; %v", rows, err)
 		}
 		list, _, err := s.FindKeys(ctx, library.Page{Limit: 10})
@@ -540,7 +540,7 @@ func TestSecretsStayOut(t *testing.T) {
 		refused(t, err, "")
 		knowsSession(t, s, session.Token, made.ID)
 		pool := d.SQL(t)
-		if _, err := pool.Exec(`DROP TABLE sessions`); err != nil {
+		if _, err := pool.Exec(`DROP TABLE key_sessions`); err != nil {
 			t.Fatal(err)
 		}
 		var errs []string
@@ -671,7 +671,7 @@ func TestSession_lost(t *testing.T) {
 	key, token := newKey(t, s, library.NewKey{})
 	for _, loss := range []dbtest.Loss{dbtest.LoseStatement, dbtest.LoseAnswer} {
 		pool := d.SQL(t)
-		if _, err := pool.Exec(`DELETE FROM sessions`); err != nil {
+		if _, err := pool.Exec(`DELETE FROM key_sessions`); err != nil {
 			t.Fatal(err)
 		}
 		proxy.Lose(dbtest.Once("COMMIT", loss))
@@ -680,7 +680,7 @@ func TestSession_lost(t *testing.T) {
 		proxy.Lose(nil)
 		knowsSession(t, s, session.Token, key.ID)
 		var rows int
-		if err := pool.QueryRow(`SELECT COUNT(*) FROM sessions`).Scan(&rows); err != nil || rows != 1 {
+		if err := pool.QueryRow(`SELECT COUNT(*) FROM key_sessions`).Scan(&rows); err != nil || rows != 1 {
 			t.Errorf("%d: %d sessions, %v", loss, rows, err)
 		}
 	}

@@ -125,7 +125,7 @@ var writings = map[string]func(t testing.TB, s *db.Store) writing{
 		key, token := newKey(t, s, library.NewKey{})
 		session, err := s.BeginSession(ctx, token, "")
 		refused(t, err, "")
-		w := writing{see: `SELECT COUNT(*) FROM sessions WHERE key_id = ?`, args: []any{key.ID}, done: "0", after: "1"}
+		w := writing{see: `SELECT COUNT(*) FROM key_sessions WHERE key_id = ?`, args: []any{key.ID}, done: "0", after: "1"}
 		w.do = func(ctx context.Context, s *db.Store) (any, error) { return nil, s.EndSession(ctx, session.Token) }
 		w.next = func(s *db.Store) error { _, err := s.BeginSession(ctx, token, ""); return err }
 		return w

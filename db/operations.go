@@ -241,7 +241,7 @@ func (s *Store) sweepOperations(ctx context.Context) error {
 		// The prefix alone is left out: MySQL pads with spaces, so a caller's key "op" equals it.
 		{`idempotency_keys`, `id`, `id > ? AND id < ?`, `id`, []any{randomPrefix, old}},
 		{`idempotency_keys`, `id`, `created_at < ? AND (id <= ? OR id >= ?)`, `created_at`, []any{s.keysFrom(), randomPrefix, randomEnd}},
-		{`sessions`, `token_hash`, `created_at < ?`, `created_at`, []any{stamp(s.now().Add(-library.SessionLife))}},
+		{`key_sessions`, `token_hash`, `created_at < ?`, `created_at`, []any{stamp(s.now().Add(-library.SessionLife))}},
 	} {
 		err := s.inTx(ctx, func(t *tx) error {
 			ids, err := collect(ctx, t, func(scan func(...any) error) (any, error) {
