@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -30,12 +32,17 @@ func TestNoSecretInAnyLog(t *testing.T) {
 	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	const root = "pl4nted-root-key-that-nobody-could-guess"
+	rootFile := filepath.Join(t.TempDir(), "root")
+	if err := os.WriteFile(rootFile, []byte(root+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	pieces := []string{"DB_HOST=" + c.Host, "DB_PORT=" + c.Port, "DB_USER=" + c.User, "DB_NAME=" + c.Name}
 	debug := []string{"LOG_LEVEL=debug", "DRAIN_DELAY=0s"}
 	var instances []*instance
 	for name, env := range map[string][]string{
-		"password": append(pieces, "DB_PASSWORD="+password),
-		"file":     append(pieces, "DB_PASSWORD_FILE="+file),
+		"password": append(slices.Clone(pieces), "DB_PASSWORD="+password, "ADMIN_KEY="+root),
+		"file":     append(slices.Clone(pieces), "DB_PASSWORD_FILE="+file, "ADMIN_KEY_FILE="+rootFile),
 		"url":      {"DATABASE_URL=mysql://" + c.User + ":" + password + "@" + c.Host + ":" + c.Port + "/" + c.Name},
 	} {
 		metrics := freeAddress(t)
@@ -52,6 +59,7 @@ func TestNoSecretInAnyLog(t *testing.T) {
 	ask := func() {
 		for _, i := range instances {
 			head := "Host: x\r\nAuthorization: Bearer " + clients + "\r\nCookie: session=" + clients + "\r\nProxy-Authorization: Basic " + clients + "\r\nX-Api-Key: " + clients + "\r\nConnection: close\r\n"
+			login := `{"key":"` + root + `"}`
 			body := "Content-Type: application/json\r\nContent-Length: 14\r\n\r\n{\"name\":\"Ada\"}"
 			for _, request := range []string{
 				"GET /books/1?token=" + clients + " HTTP/1.1\r\n" + head + "\r\n",
@@ -64,6 +72,9 @@ func TestNoSecretInAnyLog(t *testing.T) {
 				"GET /livez HTTP/1.1\r\n" + head + "Transfer-Encoding: " + clients + "\r\n\r\n",
 				"GET /livez HTTP/1.1\r\n" + head + "X: " + strings.Repeat("x", 20<<10) + "\r\n\r\n",
 				"GET\r\n" + head + "\r\n",
+				"GET /users/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + root + "\r\nConnection: close\r\n\r\n",
+				"GET /keys/?key=" + root + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+				"POST /session HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: " + strconv.Itoa(len(login)) + "\r\n\r\n" + login,
 			} {
 				said, _ := tell(t, i.address, request)
 				if strings.Contains(string(said), "pl4nted") {
