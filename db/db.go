@@ -60,11 +60,16 @@ type dialect struct {
 	// forUpdate ends a SELECT that locks its rows; SQLite's writers are alone anyway.
 	// forShare the same, against writers alone.
 	forUpdate, forShare string
+	// byIndex, behind a table and its alias, has its rows read by the index that is put into it: for lists whose order an index
+	// gives, which the optimizers otherwise now and then find by reading another index, or the table, to its end.
+	byIndex string
+	// openLoansIndex is the index of loans on user_id and open_book_id.
+	openLoansIndex string
 }
 
 var dialects = map[connect.Engine]dialect{
-	connect.MySQL:  {begin: "START TRANSACTION", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE"},
-	connect.SQLite: {begin: "BEGIN IMMEDIATE"}, // and not when it first writes, where it could no longer wait
+	connect.MySQL:  {begin: "START TRANSACTION", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE", byIndex: " FORCE INDEX (%s)", openLoansIndex: "loans_open"},
+	connect.SQLite: {begin: "BEGIN IMMEDIATE", byIndex: " INDEXED BY %s", openLoansIndex: "sqlite_autoindex_loans_1"}, // and not when it first writes, where it could no longer wait
 }
 
 // Open prepares a Store without asking the database anything, so that a process starts while its database is away.

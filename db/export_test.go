@@ -76,3 +76,11 @@ func (s *Store) BreakOff() error {
 	_, err := s.group.conn.ExecContext(context.Background(), `ROLLBACK`)
 	return err
 }
+
+// LoanListSQL is the statement that reads a page of loans.
+func (s *Store) LoanListSQL(f library.LoanFilter, p library.LoanPage) (query string, args []any) {
+	return s.loanView(nil).page(f, p)
+}
+
+// Now is the store's clock.
+func (s *Store) Now() time.Time { return s.now() }

@@ -93,7 +93,7 @@ func TestPagesCostTheSame(t *testing.T) {
 }
 
 // rowsRead runs a statement again and asks the server how many rows its storage engine was asked for.
-func rowsRead(t *testing.T, session *sql.Conn, statement string) (n int) {
+func rowsRead(t *testing.T, session *sql.Conn, statement string, args ...any) (n int) {
 	t.Helper()
 	read := func() (n int) {
 		rows, err := session.QueryContext(ctx, `SHOW SESSION STATUS LIKE 'Handler_read%'`)
@@ -114,7 +114,7 @@ func rowsRead(t *testing.T, session *sql.Conn, statement string) (n int) {
 	read() // SHOW itself reads rows: the difference of two is what it costs
 	own := -read() + read()
 	before := read()
-	rows, err := session.QueryContext(ctx, statement)
+	rows, err := session.QueryContext(ctx, statement, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,9 +127,9 @@ func rowsRead(t *testing.T, session *sql.Conn, statement string) (n int) {
 }
 
 // usesIndexes fails the test where the server's plan reads a whole table.
-func usesIndexes(t *testing.T, session *sql.Conn, statement string) {
+func usesIndexes(t *testing.T, session *sql.Conn, statement string, args ...any) {
 	t.Helper()
-	rows, err := session.QueryContext(ctx, "EXPLAIN "+statement)
+	rows, err := session.QueryContext(ctx, "EXPLAIN "+statement, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,8 @@ func usesIndexes(t *testing.T, session *sql.Conn, statement string) {
 		for i, c := range columns {
 			plan[c] = values[i].String
 		}
-		if plan["table"] != "" && (plan["type"] == "ALL" || plan["type"] == "index" && plan["key"] != "PRIMARY" || plan["key"] == "") {
+		// The temporary tables that a statement makes of its own parts are called <derived2> and the like.
+		if plan["table"] != "" && plan["table"][0] != '<' && (plan["type"] == "ALL" || plan["type"] == "index" && plan["key"] != "PRIMARY" || plan["key"] == "") {
 			t.Errorf("reads table %s whole: %s\n%s", plan["table"], fmt.Sprint(plan), statement)
 		}
 	}

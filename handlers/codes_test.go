@@ -50,6 +50,15 @@ func (f failing) Borrow(context.Context, int64, int64) (library.Book, error) {
 func (f failing) Return(context.Context, int64, int64) (library.Book, error) {
 	return library.Book{}, f.err
 }
+func (f failing) FindLoan(context.Context, int64) (library.Loan, error) {
+	return library.Loan{}, f.err
+}
+func (f failing) FindLoans(context.Context, library.LoanFilter, library.LoanPage) ([]library.Loan, library.LoanPlace, error) {
+	return nil, library.LoanPlace{}, f.err
+}
+func (f failing) FindUserLoans(context.Context, library.LoanFilter, library.LoanPage) ([]library.Loan, library.LoanPlace, error) {
+	return nil, library.LoanPlace{}, f.err
+}
 
 func (f failing) CreateKey(context.Context, library.NewKey) (library.Key, string, error) {
 	return library.Key{}, "", f.err
@@ -95,6 +104,7 @@ func TestCodes(t *testing.T) {
 		"list-users": "GET /users/", "create-user": "POST /users/ " + user, "get-user": "GET /users/1", "replace-user": "PUT /users/1 " + user,
 		"update-user": "PATCH /users/1 " + user, "delete-user": "DELETE /users/1",
 		"borrow-book": "POST /books/1/borrow/1", "return-book": "POST /books/1/return/1",
+		"list-loans": "GET /loans/", "get-loan": "GET /loans/1", "list-user-loans": "GET /users/1/loans",
 		"list-keys": "GET /keys/", "create-key": "POST /keys/ " + `{"name":"Desk","role":"desk"}`, "revoke-key": "DELETE /keys/ADMIN",
 		"begin-session": "POST /session " + `{"key":"TOKEN"}`, "end-session": "DELETE /session",
 		"check-liveness": "GET /livez", "check-readiness": "GET /readyz", "explain-problem": "GET /problems/invalid",
@@ -122,9 +132,11 @@ func TestCodes(t *testing.T) {
 
 		"replace-book copies_on_loan": append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PUT /books/1 "+`{"title":"T","author":"A","copies":1}`),
 		"update-book copies_on_loan":  append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PATCH /books/1 "+`{"copies":1}`),
-		"explain-problem not_found":   {"GET /problems/none"},
-		"key_not_found":               {"DELETE /keys/none"},
-		"begin-session key_unknown":   {"POST /session " + `{"key":"wrong"}`},
+		"loan_not_found":              {"GET /loans/1"}, "list-user-loans user_not_found": {""},
+
+		"explain-problem not_found": {"GET /problems/none"},
+		"key_not_found":             {"DELETE /keys/none"},
+		"begin-session key_unknown": {"POST /session " + `{"key":"wrong"}`},
 	}
 	// Everything is asked with an admin's key, unless a code needs another.
 	sendAs := func(t *testing.T, app *fiber.App, token, request string, headers ...string) answer {

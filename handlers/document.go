@@ -49,7 +49,7 @@ func newAPI(app *fiber.App, router fiber.Router, version string, transformers ..
 	c.Tags = []*huma.Tag{
 		{Name: tagBooks, Description: "The catalogue: titles, of which the library has one copy or more."},
 		{Name: tagUsers, Description: "The members of the library."},
-		{Name: tagLoans, Description: "Borrowing and returning."},
+		{Name: tagLoans, Description: "Borrowing, returning, and what was lent."},
 		{Name: tagKeys, Description: "Who may call: keys, and sessions for pages."},
 		{Name: tagService, Description: "The state of the process, and what problems mean."},
 	}

@@ -5,30 +5,45 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"library-management/library"
 )
 
-// PageQuery asks for a page of a list. It is exported, like the paths, because huma skips unexported embedded structs.
-type PageQuery struct {
+// ListQuery asks for a page of a list whose own query reads the cursor. It is exported, like the paths, because huma skips
+// unexported embedded structs.
+type ListQuery struct {
 	Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"How many at the most."`
 	Cursor string `query:"cursor" maxLength:"200" doc:"Where the page before ended: follow the Link header instead of making one up."`
+}
+
+// Resolve holds readers and the public to smaller pages.
+func (l *ListQuery) Resolve(ctx huma.Context) (errs []error) {
+	if l.Limit > maxReaderPage && !seesMembers(ctx.Context()) {
+		errs = append(errs, &huma.ErrorDetail{Location: "query.limit", Message: fmt.Sprintf("must be at most %d without the role desk", maxReaderPage)})
+	}
+	return errs
+}
+
+var errCursor = &huma.ErrorDetail{Location: "query.cursor", Message: "must be one that a Link header gave"}
+
+// PageQuery asks for a page of a list that is ordered by id.
+type PageQuery struct {
+	ListQuery
 
 	after int64
 }
 
-// Resolve reads the cursor, and holds readers and the public to smaller pages.
+// Resolve reads the cursor.
 func (p *PageQuery) Resolve(ctx huma.Context) (errs []error) {
-	var ok bool
-	if p.after, ok = readCursor(p.Cursor); !ok {
-		errs = append(errs, &huma.ErrorDetail{Location: "query.cursor", Message: "must be one that a Link header gave"})
+	at, ok := readCursor(p.Cursor, 1)
+	if !ok {
+		errs = append(errs, errCursor)
 	}
-	if p.Limit > maxReaderPage && !seesMembers(ctx.Context()) {
-		errs = append(errs, &huma.ErrorDetail{Location: "query.limit", Message: fmt.Sprintf("must be at most %d without the role desk", maxReaderPage)})
-	}
-	return errs
+	p.after = at[0]
+	return append(errs, p.ListQuery.Resolve(ctx)...)
 }
 
 func (p PageQuery) page() library.Page { return library.Page{After: p.after, Limit: p.Limit} }
@@ -44,18 +59,40 @@ func (a *api) next(ctx context.Context, path string, p PageQuery, after int64) s
 	if after == 0 {
 		return ""
 	}
-	return fmt.Sprintf(`<%s%s?limit=%d&cursor=%s>; rel="next"`, a.prefix(ctx), path, p.Limit, url.QueryEscape(makeCursor(after)))
+	return a.link(ctx, path, nil, p.Limit, makeCursor(after))
 }
 
-// makeCursor is an opaque string for the place in a list behind an id. It is the id itself as long as releases may run beside this
-// one that read nothing else: a list is then read on by whichever instance comes next.
-func makeCursor(after int64) string { return strconv.FormatInt(after, 10) }
-
-// readCursor is the id in a cursor, 0 in an empty one.
-func readCursor(s string) (after int64, ok bool) {
-	if s == "" {
-		return 0, true
+// link is the Link header to the page of the list at path, as filtered, that the cursor is the place of.
+func (a *api) link(ctx context.Context, path string, filters url.Values, limit int, cursor string) string {
+	query := fmt.Sprintf("limit=%d&cursor=%s", limit, url.QueryEscape(cursor))
+	if len(filters) > 0 {
+		query = filters.Encode() + "&" + query
 	}
-	after, err := strconv.ParseInt(s, 10, 64)
-	return after, err == nil && after > 0 && s[0] != '+'
+	return fmt.Sprintf(`<%s%s?%s>; rel="next"`, a.prefix(ctx), path, query)
+}
+
+// makeCursor is an opaque string for the place in a list behind an item: what the list is ordered by, the id at last. It is the id
+// itself for a list by id, as long as releases may run beside this one that read nothing else: a list is then read on by whichever
+// instance comes next.
+func makeCursor(at ...int64) string {
+	parts := make([]string, len(at))
+	for i, n := range at {
+		parts[i] = strconv.FormatInt(n, 10)
+	}
+	return strings.Join(parts, ".")
+}
+
+// readCursor is what a cursor was made of, as many numbers as given; zeroes for an empty one.
+func readCursor(s string, parts int) (at []int64, ok bool) {
+	at = make([]int64, parts)
+	if s == "" {
+		return at, true
+	}
+	for i, part := range strings.SplitN(s, ".", parts) {
+		var err error
+		if at[i], err = strconv.ParseInt(part, 10, 64); err != nil || strconv.FormatInt(at[i], 10) != part {
+			return at, false
+		}
+	}
+	return at, at[parts-1] > 0
 }

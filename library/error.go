@@ -51,7 +51,7 @@ func Refusals() []*Error {
 		ErrInvalid, ErrPreconditionFailed, ErrIdempotencyKeyReused, ErrIdempotencyKeyInUse, ErrUnavailable, ErrStorageFull, ErrOverloaded, ErrUnknownOutcome,
 		ErrBookNotFound, ErrBarcodeTaken, ErrISBNTaken, ErrCopiesOnLoan,
 		ErrUserNotFound, ErrEmailTaken, ErrCardNumberTaken,
-		ErrNotAvailable, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotBorrowed, ErrHasOpenLoans,
+		ErrNotAvailable, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotBorrowed, ErrHasOpenLoans, ErrLoanNotFound,
 		ErrKeyNeeded, ErrKeyUnknown, ErrSessionEnded, ErrNotAllowed, ErrTooManyFailures, ErrKeyNotFound,
 	}
 }

@@ -30,9 +30,12 @@ func (p Policy) Today(now time.Time) Date {
 // DueOn is the due date of a loan that begins on borrowedOn: its last day without a fine.
 func (p Policy) DueOn(borrowedOn Date) Date { return borrowedOn.AddDays(p.LoanDays) }
 
+// DaysOverdue is how many days after dueOn the date on lies; 0 up to dueOn itself.
+func DaysOverdue(dueOn, on Date) int { return max(0, on.DaysSince(dueOn)) }
+
 // Fine is what a loan costs that was due on dueOn and comes back on returnedOn, in whole units of money; 0 if it is not late.
 func (p Policy) Fine(dueOn, returnedOn Date) int64 {
-	return int64(max(0, returnedOn.DaysSince(dueOn))) * p.FinePerDay
+	return int64(DaysOverdue(dueOn, returnedOn)) * p.FinePerDay
 }
 
 // Page asks for one page of a list that is ordered by id.

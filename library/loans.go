@@ -16,6 +16,87 @@ var (
 	ErrHasOpenLoans = &Error{Kind: Conflict, Code: "has_open_loans", Title: "Still on loan", Message: "What is lent, or who has a book out, cannot be deleted."}
 )
 
+// ErrLoanNotFound is the refusal where a loan is named by its id.
+var ErrLoanNotFound = &Error{Kind: NotFound, Code: "loan_not_found", Title: "No such loan", Message: "There is no such loan."}
+
+// Loan is a copy of a book in the hands of a user, or one that was: it stays when it is returned, and when its book or its user is
+// deleted.
+type Loan struct {
+	ID        int64
+	BookID    int64
+	BookTitle string
+	UserID    int64
+	// UserName is "" once the user is deleted.
+	UserName          string
+	BorrowedOn, DueOn Date
+	// ReturnedOn is nil while the loan is open.
+	ReturnedOn *Date
+	// Renewals is how often the due date was moved on.
+	Renewals int
+	// DaysOverdue counts the days after DueOn, up to today or to ReturnedOn.
+	DaysOverdue int
+	// Fine is what was charged at the return, or what a return today would cost, in whole units of money.
+	Fine int64
+	// OpenedBy and ClosedBy are who lent and who took back; zero where nobody is known.
+	OpenedBy, ClosedBy DoneBy
+}
+
+// Status is the loan's: LoanOpen, LoanOverdue or LoanReturned.
+func (l Loan) Status() LoanStatus {
+	switch {
+	case l.ReturnedOn != nil:
+		return LoanReturned
+	case l.DaysOverdue > 0:
+		return LoanOverdue
+	}
+	return LoanOpen
+}
+
+// DoneBy is who did something.
+type DoneBy struct {
+	// KeyID is Caller.KeyID, and KeyName the key's name, "" where KeyID is not that of a key.
+	KeyID, KeyName string
+	// Who are the initials that the session began with, or "".
+	Who string
+}
+
+// LoanStatus is a state that loans may be asked for by.
+type LoanStatus string
+
+// The states of loans. What is overdue is open, too.
+const (
+	LoanOpen     LoanStatus = "open"
+	LoanOverdue  LoanStatus = "overdue"
+	LoanReturned LoanStatus = "returned"
+)
+
+// LoanFilter says which loans a list has; what is zero does not matter.
+type LoanFilter struct {
+	UserID, BookID int64
+	Status         LoanStatus
+	// DueBefore and DueAfter are the days before and after which loans are due, themselves not among them.
+	DueBefore, DueAfter *Date
+}
+
+// ByDueDate reports whether the list is in the order of the due dates: where it is asked for by them.
+func (f LoanFilter) ByDueDate() bool {
+	return f.Status == LoanOverdue || f.DueBefore != nil || f.DueAfter != nil
+}
+
+// LoanPlace is the place of a loan in a list. DueOn counts where the list is by due date.
+type LoanPlace struct {
+	DueOn Date
+	ID    int64
+}
+
+// LoanPage asks for one page of a list of loans.
+type LoanPage struct {
+	// After is the place that the page begins behind; zero for the first page.
+	After LoanPlace
+	// Limit is how many loans the page holds at the most: 1 to MaxPageLimit.
+	Limit int
+}
+
 // Loans is the part of a Store that lends.
 type Loans interface {
 	// Borrow lends a copy of a book to a user from today. The book that it returns names the loan that was made: its user and
@@ -25,4 +106,12 @@ type Loans interface {
 	// Return closes the user's open loan of a book today, charges its fine and returns the book.
 	// Refusals: ErrUserNotFound, ErrBookNotFound, ErrNotBorrowed.
 	Return(ctx context.Context, bookID, userID int64) (Book, error)
+
+	// FindLoan returns a loan by id. Refusals: ErrLoanNotFound.
+	FindLoan(ctx context.Context, id int64) (Loan, error)
+	// FindLoans returns one page of the loans that f says, the newest first: by id or, where f is ByDueDate, by due date and then
+	// by id. next is the place to go on after, zero on the last page. A user or a book that is not there has none.
+	FindLoans(ctx context.Context, f LoanFilter, p LoanPage) (loans []Loan, next LoanPlace, err error)
+	// FindUserLoans is FindLoans for the user whom f names. Refusals: ErrUserNotFound.
+	FindUserLoans(ctx context.Context, f LoanFilter, p LoanPage) (loans []Loan, next LoanPlace, err error)
 }

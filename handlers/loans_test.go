@@ -1,0 +1,162 @@
+package handlers_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"library-management/db"
+	"library-management/internal/dbtest"
+	"library-management/library"
+)
+
+// atTime opens the database with a clock that stands at *now.
+func atTime(now *time.Time) func(*db.Config) {
+	return func(c *db.Config) { c.Now = func() time.Time { return *now } }
+}
+
+// next is the address in the Link header, "" where there is none.
+func (a answer) next() string {
+	link, _, _ := strings.Cut(strings.TrimPrefix(a.header.Get("Link"), "<"), ">")
+	return link
+}
+
+func TestLoans(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		app := newApp(d.Open(t, atTime(&now)))
+		call(t, app, "POST", "/users/", `{"name":"Ada"}`).want(201)
+		call(t, app, "POST", "/users/", `{"name":"Bob"}`).want(201)
+		for i := range 4 {
+			call(t, app, "POST", "/books/", fmt.Sprintf(`{"title":"Book %d","author":"A","copies":2}`, i+1)).want(201)
+		}
+		call(t, app, "POST", "/books/1/borrow/1", "").want(200)
+		call(t, app, "POST", "/books/2/borrow/1", "").want(200)
+		now = now.AddDate(0, 0, 10)
+		call(t, app, "POST", "/books/3/borrow/2", "").want(200)
+		call(t, app, "POST", "/books/2/return/1", "").want(200)
+		now = now.AddDate(0, 0, 7)
+
+		want := map[string]any{
+			"id": 1., "book": map[string]any{"id": 1., "title": "Book 1"}, "user": map[string]any{"id": 1., "name": "Ada"},
+			"status": "overdue", "borrowed_on": "2026-03-01", "due_date": "2026-03-15", "returned_on": nil, "renewals": 0.,
+			"days_overdue": 3., "fine": 3., "opened_by": nil, "closed_by": nil,
+		}
+		if diff := cmp.Diff(want, call(t, app, "GET", "/loans/1", "").want(200).object()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		ids := func(path string) (ids []any, next string) {
+			t.Helper()
+			a := call(t, app, "GET", path, "").want(200)
+			for _, l := range a.list() {
+				ids = append(ids, l["id"])
+			}
+			return ids, a.next()
+		}
+		for path, want := range map[string]string{
+			"/loans/":                 "[3 2 1]",
+			"/loans":                  "[3 2 1]",
+			"/loans/?status=open":     "[3 1]",
+			"/loans/?status=overdue":  "[1]",
+			"/loans/?status=returned": "[2]",
+			"/loans/?user_id=1":       "[2 1]",
+			"/loans/?user_id=1&book_id=1&status=overdue":    "[1]",
+			"/loans/?book_id=4":                             "[]",
+			"/loans/?user_id=999":                           "[]",
+			"/loans/?due_before=2026-03-16":                 "[2 1]",
+			"/loans/?due_after=2026-03-15":                  "[3]",
+			"/users/2/loans":                                "[3]",
+			"/users/1/loans?status=returned&due_after=2026": "",
+		} {
+			if want == "" {
+				call(t, app, "GET", path, "").problem(422, "invalid", "query.due_after")
+				continue
+			}
+			if got, next := ids(path); fmt.Sprint(got) != want || next != "" {
+				t.Errorf("%s: got %v and %q, want %s", path, got, next, want)
+			}
+		}
+		for _, path := range []string{"/loans/?limit=1", "/loans/?limit=1&due_after=2020-01-01", "/users/1/loans?limit=1&status=returned&due_before=2027-01-01", "/loans/?limit=1&status=open&user_id=1&book_id=1&due_before=2027-01-01"} {
+			whole, _ := ids(strings.Replace(path, "limit=1", "limit=100", 1))
+			var got []any
+			for next := path; next != ""; {
+				var page []any
+				page, next = ids(next)
+				if got = append(got, page...); len(got) > 3 {
+					break
+				}
+			}
+			if !cmp.Equal(whole, got) {
+				t.Errorf("%s: got %v by one, %v at once", path, got, whole)
+			}
+		}
+		for path, locations := range map[string][]string{
+			"/loans/?status=lost":                               {"query.status"},
+			"/loans/?due_before=2026-02-30&due_after=x":         {"query.due_after", "query.due_before"},
+			"/loans/?user_id=0&book_id=-1":                      {"query.book_id", "query.user_id"},
+			"/loans/?cursor=0":                                  {"query.cursor"},
+			"/loans/?cursor=x&limit=1001":                       {"query.cursor", "query.limit"},
+			"/loans/?cursor=3&status=overdue":                   {"query.cursor"}, // of a list in another order
+			"/loans/?cursor=20000.3":                            {"query.cursor"},
+			"/loans/?cursor=99999999999.3&due_after=2020-01-01": {"query.cursor"},
+			"/users/1/loans?user_id=2":                          {"query.user_id"},
+			"/loans/?userid=1":                                  {"query.userid"},
+			"/loans/0":                                          {"path.loan_id"},
+		} {
+			call(t, app, "GET", path, "").problem(422, "invalid", locations...)
+		}
+		call(t, app, "GET", "/loans/4", "").problem(404, "loan_not_found")
+		call(t, app, "GET", "/users/3/loans", "").problem(404, "user_not_found")
+
+		call(t, app, "POST", "/books/1/return/1", "").want(200)
+		call(t, app, "DELETE", "/users/1", "").want(204)
+		call(t, app, "DELETE", "/books/1", "").want(204)
+		call(t, app, "GET", "/users/1/loans", "").problem(404, "user_not_found")
+		got := call(t, app, "GET", "/loans/?user_id=1", "").want(200).list()
+		if len(got) != 2 || !cmp.Equal(got[1]["user"], map[string]any{"id": 1., "name": nil}) || got[1]["status"] != "returned" || got[1]["fine"] != 3. {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// Who lent is shown to an admin with the key's id, to a desk by name, and to nobody else.
+func TestLoans_who(t *testing.T) {
+	store := dbtest.SQLite(t).Open(t)
+	app := newApp(store, closed)
+	keys := map[library.Role]string{}
+	for _, r := range library.Roles {
+		keys[r] = newKey(t, store, r)
+	}
+	as := func(token string) string { return "Authorization: Bearer " + token }
+	cookie := strings.TrimSpace(call(t, app, "POST", "/session", `{"key":"`+keys[library.RoleDesk]+`","who":"MK"}`).want(200).header.Get("Set-Cookie"))
+	cookie, _, _ = strings.Cut(cookie, ";")
+	call(t, app, "POST", "/users/", `{"name":"Ada"}`, as(keys[library.RoleDesk])).want(201)
+	call(t, app, "POST", "/books/", `{"title":"T","author":"A"}`, as(keys[library.RoleDesk])).want(201)
+	call(t, app, "POST", "/books/1/borrow/1", "", "Cookie: "+cookie, "Sec-Fetch-Site: same-origin").want(200)
+	call(t, app, "POST", "/books/1/return/1", "", as(keys[library.RoleAdmin])).want(200)
+	deskID, _ := library.ParseToken(keys[library.RoleDesk])
+	adminID, _ := library.ParseToken(keys[library.RoleAdmin])
+	for _, path := range []string{"/loans/", "/users/1/loans", "/loans/1"} {
+		loan := func(headers ...string) map[string]any {
+			t.Helper()
+			a := call(t, app, "GET", path, "", headers...).want(200)
+			if path == "/loans/1" {
+				return a.object()
+			}
+			return a.list()[0]
+		}
+		call(t, app, "GET", path, "").problem(401, "key_needed")
+		call(t, app, "GET", path, "", as(keys[library.RoleReader])).problem(403, "not_allowed")
+		got := loan(as(keys[library.RoleDesk]))
+		if want := map[string]any{"name": "A desk", "who": "MK"}; !cmp.Equal(got["opened_by"], any(want)) || !cmp.Equal(got["closed_by"], any(map[string]any{"name": "A admin", "who": nil})) {
+			t.Errorf("%s to the desk: %v", path, got)
+		}
+		got = loan(as(keys[library.RoleAdmin]))
+		if want := map[string]any{"id": deskID, "name": "A desk", "who": "MK"}; !cmp.Equal(got["opened_by"], any(want)) || !cmp.Equal(got["closed_by"], any(map[string]any{"id": adminID, "name": "A admin", "who": nil})) {
+			t.Errorf("%s to an admin: %v", path, got)
+		}
+	}
+}
