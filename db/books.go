@@ -34,22 +34,30 @@ func bookColumns(b *library.Book) []any {
 		&b.Copies, &b.CopiesAvailable}
 }
 
-func scanBookAlone(scan func(...any) error) (b library.Book, err error) {
-	err = scan(bookColumns(&b)...)
-	return b, err
+func scanBookAlone() func(scan func(...any) error) (library.Book, error) {
+	var b library.Book
+	into := bookColumns(&b)
+	return func(scan func(...any) error) (library.Book, error) {
+		err := scan(into...)
+		return b, err
+	}
 }
 
-// scanBook takes a row of selectBook or selectBookByLoans as the wire shows it: with no copy free, the book names the loan that is
-// due first. It sets *stale where the row does not tell that loan.
-func scanBook(scan func(...any) error, stale *bool) (b library.Book, err error) {
+// scanBook takes rows of selectBook or selectBookByLoans as the wire shows them: with no copy free, the book names the loan that is
+// due first. It sets *stale where a row does not tell that loan.
+func scanBook(stale *bool) func(scan func(...any) error) (library.Book, error) {
+	var b library.Book
 	var staleSince any
-	err = scan(append(bookColumns(&b), &b.BorrowedByID, &b.DueDate, &staleSince)...)
-	if b.Available() {
-		b.BorrowedByID, b.DueDate = nil, nil
-	} else if staleSince != nil || b.BorrowedByID == nil {
-		*stale = true
+	into := append(bookColumns(&b), &b.BorrowedByID, &b.DueDate, &staleSince)
+	return func(scan func(...any) error) (library.Book, error) {
+		err := scan(into...)
+		if b.Available() {
+			b.BorrowedByID, b.DueDate = nil, nil
+		} else if staleSince != nil || b.BorrowedByID == nil {
+			*stale = true
+		}
+		return b, err
 	}
-	return b, err
 }
 
 // readBooks runs read with selectBook, and once more with selectBookByLoans where that has met a stale row.
@@ -65,9 +73,9 @@ func readBooks(read func(from string, stale *bool) error) error {
 // findBook reads one book; tail goes behind the condition, to lock the row.
 func findBook(ctx context.Context, q querier, id int64, tail string) (b library.Book, err error) {
 	err = readBooks(func(from string, stale *bool) error {
-		b, err = scanBook(func(into ...any) error {
+		b, err = scanBook(stale)(func(into ...any) error {
 			return one(ctx, q, from+` WHERE b.id = ? AND b.deleted_at IS NULL`+tail, []any{id}, into...)
-		}, stale)
+		})
 		return err
 	})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -90,8 +98,7 @@ func (s *Store) FindBooks(ctx context.Context, p library.Page) (books []library.
 	err = s.read(ctx, func(q querier) error {
 		return readBooks(func(from string, stale *bool) error {
 			// One more than asked for tells whether there is a next page.
-			books, err = collect(ctx, q, func(scan func(...any) error) (library.Book, error) { return scanBook(scan, stale) },
-				from+` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, []any{p.After, p.Limit + 1})
+			books, err = collectPage(ctx, q, p.Limit+1, scanBook(stale), from+` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, []any{p.After, p.Limit + 1})
 			return err
 		})
 	})

@@ -172,7 +172,7 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 		table: "books",
 		named: namedBooks,
 		load: func(ctx context.Context, t *tx, ids []any) ([]library.Book, error) {
-			return collect(ctx, t, scanBookAlone, selectBookAlone+` WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL ORDER BY b.id`+t.s.dialect.forUpdate, ids)
+			return collect(ctx, t, scanBookAlone(), selectBookAlone+` WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL ORDER BY b.id`+t.s.dialect.forUpdate, ids)
 		},
 		same: func(a, b *library.Book) bool {
 			return a.Title == b.Title && a.Author == b.Author && a.ISBN == b.ISBN && a.Barcode == b.Barcode &&
@@ -252,7 +252,7 @@ func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]
 		table: "users",
 		named: namedUsers,
 		load: func(ctx context.Context, t *tx, ids []any) ([]library.User, error) {
-			return collect(ctx, t, scanUser, selectUser+` WHERE u.id IN (`+marks(len(ids))+`) AND u.deleted_at IS NULL ORDER BY u.id`+t.s.dialect.forUpdate, ids)
+			return collect(ctx, t, scanUser(), selectUser+` WHERE u.id IN (`+marks(len(ids))+`) AND u.deleted_at IS NULL ORDER BY u.id`+t.s.dialect.forUpdate, ids)
 		},
 		same: func(a, b *library.User) bool {
 			return a.Name == b.Name && a.Email == b.Email && a.CardNumber == b.CardNumber

@@ -198,14 +198,19 @@ func (t *text) Scan(v any) error {
 	return nil
 }
 
-// collect reads all rows of a query.
+// collect reads all rows of a query. scan is called for each row, and may use the same variables for all.
 func collect[T any](ctx context.Context, q querier, scan func(func(...any) error) (T, error), query string, args []any) ([]T, error) {
+	return collectPage(ctx, q, 16, scan, query, args)
+}
+
+// collectPage is collect for a query that may well have that many rows.
+func collectPage[T any](ctx context.Context, q querier, size int, scan func(func(...any) error) (T, error), query string, args []any) ([]T, error) {
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	list := make([]T, 0, 16)
+	list := make([]T, 0, min(size, 128))
 	for rows.Next() {
 		v, err := scan(rows.Scan)
 		if err != nil {

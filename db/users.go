@@ -19,10 +19,14 @@ func userColumns(u *library.User) []any {
 	return []any{&u.ID, &u.Name, (*text)(&u.Email), (*text)(&u.CardNumber), &u.TotalFines}
 }
 
-func scanUser(scan func(...any) error) (library.User, error) {
+// scanUser takes rows of userFields, and what comes behind them into more.
+func scanUser(more ...any) func(scan func(...any) error) (library.User, error) {
 	u := library.User{BorrowedBooks: []library.Book{}}
-	err := scan(userColumns(&u)...)
-	return u, err
+	into := append(userColumns(&u), more...)
+	return func(scan func(...any) error) (library.User, error) {
+		err := scan(into...)
+		return u, err
+	}
 }
 
 // What users have out is asked for by open_book_id > 0, which the index that begins with the user answers: a member of many years
@@ -37,9 +41,13 @@ type lent struct {
 
 const lentFields = bookFields + `, l.user_id, l.due_on, l.id`
 
-func scanLent(scan func(...any) error) (l lent, err error) {
-	err = scan(append(bookColumns(&l.Book), &l.BorrowedByID, &l.DueDate, &l.loan)...)
-	return l, err
+func scanLent() func(scan func(...any) error) (lent, error) {
+	var l lent
+	into := append(bookColumns(&l.Book), &l.BorrowedByID, &l.DueDate, &l.loan)
+	return func(scan func(...any) error) (lent, error) {
+		err := scan(into...)
+		return l, err
+	}
 }
 
 // booksOf are the books in the order of borrowing.
@@ -87,11 +95,12 @@ func findUser(ctx context.Context, q querier, id int64) (library.User, error) {
 // FindUsers is library.Store's. It reads the users and then, in one statement, what those of them have out who have any.
 func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.User, next int64, err error) {
 	err = s.read(ctx, func(q querier) error {
-		var openLoans []int // by user
+		openLoans := make([]int, 0, p.Limit+1) // by user
+		var open int
+		scan := scanUser(&open)
 		// One more than asked for tells whether there is a next page.
-		users, err = collect(ctx, q, func(scan func(...any) error) (library.User, error) {
-			var open int
-			u, err := scanUser(func(into ...any) error { return scan(append(into, &open)...) })
+		users, err = collectPage(ctx, q, p.Limit+1, func(row func(...any) error) (library.User, error) {
+			u, err := scan(row)
 			openLoans = append(openLoans, open)
 			return u, err
 		}, `SELECT `+userFields+`, u.open_loans FROM users u WHERE u.id > ? AND u.deleted_at IS NULL ORDER BY u.id LIMIT ?`, []any{p.After, p.Limit + 1})
@@ -112,7 +121,7 @@ func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.
 		if ids == nil {
 			return nil
 		}
-		list, err := collect(ctx, q, scanLent, `
+		list, err := collect(ctx, q, scanLent(), `
 			SELECT `+lentFields+` FROM loans l JOIN books b ON b.id = l.book_id
 			WHERE l.user_id IN (`+marks(len(ids))+`) AND l.open_book_id > 0`, ids)
 		if err != nil {
