@@ -252,8 +252,11 @@ func (s *Store) AuthenticateSession(ctx context.Context, token string) (library.
 
 // EndSession is library.Store's.
 func (s *Store) EndSession(ctx context.Context, token string) error {
-	if !library.IsSessionToken(token) {
+	// Anybody may ask for this: what was never a session costs no write.
+	if _, err := s.AuthenticateSession(ctx, token); errors.Is(err, library.ErrSessionEnded) {
 		return nil
+	} else if err != nil {
+		return err
 	}
 	hash := hashed(library.TokenHash(token))
 	_, err := write(withoutIdempotencyKey(ctx), s, func(t *tx) (nothing struct{}, err error) {
@@ -322,7 +325,7 @@ func (s *Store) caller(ctx context.Context, hash hashed, ask func(context.Contex
 			return library.Caller{}, library.ErrUnavailable.Because(ctx.Err())
 		}
 	}
-	defer s.answer(hash, l) // also where ask panics
+	defer s.settle(hash, l) // also where ask panics
 	end := time.Now().Add(lookupWithin)
 	if d, ok := ctx.Deadline(); ok && d.Before(end) {
 		end = d
@@ -335,8 +338,8 @@ func (s *Store) caller(ctx context.Context, hash hashed, ask func(context.Contex
 	return l.found.caller, l.err
 }
 
-// answer hands a question's answer to all who wait for it, and remembers what was found, unless it was forgotten meanwhile.
-func (s *Store) answer(hash hashed, l *lookup) {
+// settle hands a question's answer to all who wait for it, and remembers what was found, unless it was forgotten meanwhile.
+func (s *Store) settle(hash hashed, l *lookup) {
 	c := &s.callers
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -361,7 +361,9 @@ func TestKey_round_trips(t *testing.T) {
 				knowsSession(t, s, bad, "")
 			}
 			refused(t, s.RevokeKey(ctx, "no id"), library.ErrKeyNotFound.Code)
+			refused(t, s.EndSession(ctx, token), "")
 		})
+		takes(s, 1, 0, func() { refused(t, s.EndSession(ctx, library.NewSessionToken()), "") }) // whoever sends one writes nothing
 		unknown, _ := library.NewToken()
 		for range 2 { // what was not found is not remembered
 			takes(s, 1, 0, func() { knows(t, s, unknown, "") })
