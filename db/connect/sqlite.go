@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -35,7 +36,8 @@ func openSQLite(file string) (*Database, error) {
 		p.SetMaxIdleConns(width)
 		return p
 	}
-	const readers = 9
+	// Reads are the processor's work: more at once come back no sooner, and each has a page cache of 2 MB.
+	readers := min(max(4, 2*runtime.GOMAXPROCS(0)), 9)
 	return &Database{
 		Engine: SQLite, Name: file, Bounded: true,
 		Reads: pool(readers, ""), ReadWidth: readers,
