@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -74,17 +75,29 @@ func BenchmarkYardstick(b *testing.B) {
 	farProgram := startProgram(b, release, append(onMySQL(far), "MIGRATE=off"))
 	farYardstick := startYardstick(b, plain, "mysql", dsn(far))
 
+	keyed := startProgram(b, release, append(onMySQL(ours.Port), "AUTH=keys"))
+	withKey := "Authorization: Bearer " + makeKey(b, release, onMySQL(ours.Port)) + "\r\n"
+
 	stock := stockOf(b, program)
 	stock.lendHalf(b, program)
 	inFile := stockOf(b, embedded)
 	inFile.lendHalf(b, embedded)
 
+	server := serverPID(b)
 	cases := []yardstickCase{
 		{name: "one book, hot", clients: readers, loop: "book-hot",
 			ours: fixed("GET", fmt.Sprint("/books/", stock.books[99])), theirs: fixed("GET", "/volumes/100")},
 		{name: "one book, cold", clients: readers, loop: "book-cold",
 			ours:   func(_, _ int) [][]byte { return get(fmt.Sprint("/books/", stock.books[rand.N(len(stock.books))])) },
 			theirs: func(_, _ int) [][]byte { return get(fmt.Sprint("/volumes/", 1+rand.N(yardstickBooks))) }},
+		// Against the program itself, open: what a key costs that the instance knows already.
+		{name: "one book, hot, with a key : open", clients: readers, loop: "book-hot", program: keyed, yardstick: program, bare: yardstick, server: server,
+			ours: fixed("GET", fmt.Sprint("/books/", stock.books[99]), withKey), theirs: fixed("GET", fmt.Sprint("/books/", stock.books[99]))},
+		{name: "one book, cold, with a key : open", clients: readers, loop: "book-cold", program: keyed, yardstick: program, bare: yardstick, server: server,
+			ours: func(_, _ int) [][]byte {
+				return [][]byte{request("GET", fmt.Sprint("/books/", stock.books[rand.N(len(stock.books))]), withKey)}
+			},
+			theirs: func(_, _ int) [][]byte { return get(fmt.Sprint("/books/", stock.books[rand.N(len(stock.books))])) }},
 		{name: "100 books, hot", clients: readers, loop: "books-hot", ours: fixed("GET", "/books/"), theirs: fixed("GET", "/volumes/")},
 		{name: "100 books, cold", clients: readers, loop: "books-cold",
 			ours:   func(_, _ int) [][]byte { return get(stock.bookPages[rand.N(len(stock.bookPages))]) },
@@ -100,7 +113,6 @@ func BenchmarkYardstick(b *testing.B) {
 			ours: func(_, _ int) [][]byte { return get(inFile.bookPages[rand.N(len(inFile.bookPages))]) }},
 		{name: "SQLite: borrow and return", clients: lenders, loop: "lending", program: embedded, bare: bare, ours: inFile.lend},
 	}
-	server := serverPID(b)
 	var rates, costs strings.Builder
 	for _, c := range cases {
 		c.program = cmp.Or(c.program, program)
@@ -436,13 +448,25 @@ func cpuOf(b *testing.B, pid string) float64 {
 
 func get(path string) [][]byte { return [][]byte{request("GET", path)} }
 
-func request(method, path string) []byte {
-	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: localhost\r\n\r\n", method, path)
+func request(method, path string, headers ...string) []byte {
+	return fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", method, path, strings.Join(headers, ""))
+}
+
+// makeKey makes a desk's key with the program's own command.
+func makeKey(b *testing.B, program string, settings []string) string {
+	cmd := exec.Command(program, "key", "add", "desk", "--name", "Benchmark")
+	cmd.Env = append(environment(), settings...)
+	out, err := cmd.CombinedOutput()
+	key := regexp.MustCompile(`libkey_[0-9A-Za-z]{46}`).Find(out)
+	if err != nil || key == nil {
+		b.Fatalf("key add: %v: %s", err, out)
+	}
+	return string(key)
 }
 
 // fixed is the same request each time.
-func fixed(method, path string) func(client, i int) [][]byte {
-	r := [][]byte{request(method, path)}
+func fixed(method, path string, headers ...string) func(client, i int) [][]byte {
+	r := [][]byte{request(method, path, headers...)}
 	return func(int, int) [][]byte { return r }
 }
 

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,12 +129,15 @@ func (s *Store) RevokeKey(ctx context.Context, id string) error {
 
 // Authenticate is library.Store's.
 func (s *Store) Authenticate(ctx context.Context, token string) (library.Caller, error) {
-	id, ok := library.ParseToken(token)
-	if !ok {
+	if !strings.HasPrefix(token, library.TokenPrefix) { // a session's is no key
 		return library.Caller{}, library.ErrKeyUnknown
 	}
 	hash := hashed(library.TokenHash(token))
 	return s.caller(ctx, hash, func(ctx context.Context) (known, error) {
+		id, ok := library.ParseToken(token) // not before: the checksum costs more than all else of a key that is known
+		if !ok {
+			return known{}, library.ErrKeyUnknown
+		}
 		k, err := findKey(ctx, s, `SELECT `+keyColumns+` FROM access_keys k WHERE k.key_id = ?`, id)
 		today := s.policy.Today(s.now())
 		switch {

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"strconv"
@@ -41,6 +42,17 @@ func (r role) needed() library.Role {
 	return [...]library.Role{reader: library.RoleReader, desk: library.RoleDesk, admin: library.RoleAdmin, keeper: library.RoleAdmin}[r]
 }
 
+// admitted is who calls, and what may be shown to them.
+type admitted struct {
+	caller library.Caller
+	// seesMembers: whether they may know who has a book, which readers and the public may not. seesKeys: by whose key something was
+	// done, which only admins may.
+	seesMembers, seesKeys bool
+}
+
+// everybody calls where no key is needed.
+var everybody = &admitted{seesMembers: true, seesKeys: true}
+
 // maxReaderPage is how many items a page has at the most for those who may not see members.
 const maxReaderPage = 100
 
@@ -58,7 +70,7 @@ func (a *api) admit(c *fiber.Ctx, op operation) error {
 	case op.Role == anonymous:
 		return a.checkOrigin(c)
 	case op.Role != keeper && a.isOpen(c):
-		c.Context().SetUserValue(seesMembersKey, true)
+		c.Context().SetUserValue(admittedKey, everybody)
 		return a.checkOrigin(c)
 	}
 	c.Response().Header.Add("Vary", "Authorization, Cookie")
@@ -66,11 +78,12 @@ func (a *api) admit(c *fiber.Ctx, op operation) error {
 	if err != nil {
 		return err
 	}
-	if caller.KeyID != "" {
-		c.Context().SetUserValue(callerKey, caller.KeyID)
+	c.Context().SetUserValue(admittedKey, &admitted{
+		caller: caller, seesMembers: caller.Role.Includes(library.RoleDesk), seesKeys: caller.Role.Includes(library.RoleAdmin),
+	})
+	if op.Method != http.MethodGet { // what is written says by whom
+		c.SetUserContext(library.WithCaller(c.UserContext(), caller))
 	}
-	c.Context().SetUserValue(seesMembersKey, caller.Role.Includes(library.RoleDesk))
-	c.SetUserContext(library.WithCaller(c.UserContext(), caller))
 	switch {
 	case op.Role == anyone, op.Role == reader && a.config.PublicCatalogue, caller.Role.Includes(op.Role.needed()), op.Role == keeper && caller.IsRoot():
 		return nil
@@ -97,20 +110,16 @@ func (a *api) isOpen(c *fiber.Ctx) bool {
 
 // identify finds who calls: whose key the header has, or else whose session the cookie is. The zero Caller is nobody.
 func (a *api) identify(c *fiber.Ctx, op operation) (library.Caller, error) {
-	if _, found := cutKey(string(c.Request().RequestURI())); found {
+	if hasKey(c.Request().RequestURI()) {
 		return library.Caller{}, newProblem(codeKeyInURL)
 	}
 	switch lines := c.Request().Header.PeekAll("Authorization"); {
-	case len(lines) > 1 || len(lines) == 1 && strings.Contains(string(lines[0]), ","): // gateways join two with a comma
+	case len(lines) > 1 || len(lines) == 1 && bytes.IndexByte(lines[0], ',') >= 0: // gateways join two with a comma
 		p := newProblem(codeMalformed)
 		p.Detail = "There must be one Authorization header at the most, and no comma in it."
 		return library.Caller{}, p
 	case len(lines) == 1:
-		scheme, token, _ := strings.Cut(strings.Trim(string(lines[0]), " \t"), " ")
-		if !strings.EqualFold(scheme, "Bearer") {
-			token = ""
-		}
-		return a.authenticate(c, strings.TrimLeft(token, " \t"))
+		return a.authenticate(c, bearer(lines[0]))
 	case op.Role == anyone:
 		return library.Caller{}, nil
 	}
@@ -128,21 +137,29 @@ func (a *api) identify(c *fiber.Ctx, op operation) (library.Caller, error) {
 	return caller, err
 }
 
+// bearer is the token of an Authorization header, "" where it has none. The scheme is spelled as you like, with spaces around.
+func bearer(header []byte) string {
+	scheme, token, _ := bytes.Cut(bytes.TrimSpace(header), []byte(" "))
+	if !bytes.EqualFold(scheme, []byte("Bearer")) {
+		return ""
+	}
+	return string(bytes.TrimSpace(token))
+}
+
 // authenticate finds whose key it is.
 func (a *api) authenticate(c *fiber.Ctx, token string) (library.Caller, error) {
-	ctx := c.UserContext()
+	caller, err := a.store.Authenticate(c.UserContext(), token)
+	if library.CodeOf(err) != library.ErrKeyUnknown.Code {
+		return caller, err
+	}
 	if _, ok := library.ParseToken(token); !ok && token != "" && a.config.RootKey != nil {
-		if isRoot, err := a.config.RootKey(ctx, token); err != nil {
+		if isRoot, err := a.config.RootKey(c.UserContext(), token); err != nil {
 			return library.Caller{}, library.ErrUnavailable.Because(err)
 		} else if isRoot {
 			return library.Caller{KeyID: library.CallerRoot}, nil
 		}
 	}
-	caller, err := a.store.Authenticate(ctx, token)
-	if library.CodeOf(err) == library.ErrKeyUnknown.Code {
-		return caller, a.failed(c, err)
-	}
-	return caller, err
+	return caller, a.failed(c, err)
 }
 
 // failed counts a bad key, and is the answer to it.
@@ -164,16 +181,27 @@ var challenges = map[string]string{
 	library.ErrNotAllowed.Code:   `Bearer realm="library", error="insufficient_scope"`,
 }
 
-// seesMembers reports whether the caller may know who has a book: not readers, and not the public.
+// seesMembers reports whether the caller may know who has a book.
 func seesMembers(ctx context.Context) bool {
-	sees, _ := ctx.Value(seesMembersKey).(bool)
-	return sees
+	a, ok := ctx.Value(admittedKey).(*admitted)
+	return ok && a.seesMembers
 }
 
 // seesKeys reports whether the caller may know by which key something was done.
 func seesKeys(ctx context.Context) bool {
-	caller, known := library.CallerOf(ctx)
-	return !known || caller.Role.Includes(library.RoleAdmin) // nobody is known where the library is open
+	a, ok := ctx.Value(admittedKey).(*admitted)
+	return ok && a.seesKeys
+}
+
+// viewOf tells apart those who are shown different answers to the same request.
+func viewOf(ctx context.Context) string {
+	switch {
+	case seesKeys(ctx):
+		return "admin"
+	case seesMembers(ctx):
+		return "desk"
+	}
+	return "reader"
 }
 
 // forReaders takes out of books who has them, unless the caller may know. When they are due back stays.

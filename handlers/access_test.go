@@ -252,7 +252,7 @@ func TestAccess_away(t *testing.T) {
 	call(t, app, "GET", "/books/1", "", "Authorization: Bearer "+token).problem(503, "unavailable")
 	call(t, app, "GET", "/books/1", "", "Cookie: "+name+"="+library.NewSessionToken()).problem(503, "unavailable")
 	call(t, app, "POST", "/session", `{"key":"`+token+`"}`).problem(503, "unavailable")
-	app = newApp(still{}, func(c *handlers.Config) {
+	app = newApp(keyless{failing{library.ErrKeyUnknown}}, func(c *handlers.Config) {
 		c.RootKey = func(context.Context, string) (bool, error) { return false, errors.New("the secret cannot be read") }
 	})
 	call(t, app, "GET", "/keys/", "", "Authorization: Bearer "+rootKey).problem(503, "unavailable")

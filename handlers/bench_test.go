@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"library-management/handlers"
+	"library-management/internal/dbtest"
 	"library-management/library"
 )
 
@@ -24,11 +25,20 @@ func BenchmarkApp(b *testing.B) {
 			store.books[i].BorrowedByID, store.books[i].DueDate = &holder, &due
 		}
 	}
-	for _, r := range []struct{ name, line string }{{"book", "GET /books/42"}, {"100 books", "GET /books/"}, {"borrow", "POST /books/42/borrow/1"}} {
+	known := dbtest.SQLite(b).Open(b)
+	store.Store = known
+	token := newKey(b, known, library.RoleDesk)
+	for _, r := range []struct{ name, line, token string }{{"book", "GET /books/42", ""}, {"book, with a key", "GET /books/42", token}, {"100 books", "GET /books/", ""}, {"borrow", "POST /books/42/borrow/1", ""}} {
 		b.Run(r.name, func(b *testing.B) {
-			app := handlers.New(store, handlers.Config{Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+			c := handlers.Config{Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)), Access: handlers.OpenToAll}
+			text := r.line + " HTTP/1.1\r\nHost: localhost\r\n"
+			if r.token != "" {
+				c.Access = handlers.Closed
+				text += "Authorization: Bearer " + r.token + "\r\n"
+			}
+			app := handlers.New(store, c)
 			b.ReportAllocs()
-			if err := app.Server().ServeConn(&sameRequest{text: r.line + " HTTP/1.1\r\nHost: localhost\r\n\r\n", left: b.N}); err != nil && err != io.EOF {
+			if err := app.Server().ServeConn(&sameRequest{text: text + "\r\n", left: b.N}); err != nil && err != io.EOF {
 				b.Fatal(err)
 			}
 		})

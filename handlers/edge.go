@@ -25,8 +25,7 @@ const (
 	requestIDKey contextKey = iota
 	routeKey
 	unknownQueryKey
-	callerKey
-	seesMembersKey
+	admittedKey
 )
 
 // edge is around everything, because Fiber answers unknown methods past all middleware, and fasthttp answers what it
@@ -115,15 +114,14 @@ func (e *edge) serve(ctx *fasthttp.RequestCtx, app *fiber.App, answer func(prefl
 	}
 
 	route, _ := ctx.UserValue(routeKey).(string)
-	loggable, _ := cutKey(path)
 	took := time.Since(start)
 	e.observe(method, route, ctx.Response.StatusCode(), took)
 	line := append(make([]slog.Attr, 0, 9),
-		slog.String("request_id", id), slog.String("method", clip(method)), slog.String("path", clip(loggable)), slog.String("route", route),
+		slog.String("request_id", id), slog.String("method", clip(method)), slog.String("path", clip(loggable(path))), slog.String("route", route),
 		slog.Int("status", ctx.Response.StatusCode()), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 		slog.Int("bytes", size), slog.String("client_ip", e.client(ctx).String()))
-	if key, ok := ctx.UserValue(callerKey).(string); ok {
-		line = append(line, slog.String("key", key))
+	if a, ok := ctx.UserValue(admittedKey).(*admitted); ok && a.caller.KeyID != "" {
+		line = append(line, slog.String("key", a.caller.KeyID))
 	}
 	e.log.LogAttrs(ctx, slog.LevelInfo, "request", line...)
 }
@@ -149,18 +147,24 @@ func (e *edge) fail(ctx *fasthttp.RequestCtx, app *fiber.App, err error) {
 	_ = e.refuse(c, err) // fails only where the problem cannot be marshalled
 }
 
-// cutKey is a path or a whole target as it may be logged, and whether there was a key in it: that is cut off.
-func cutKey(target string) (loggable string, found bool) {
-	plain := target
-	if strings.Contains(target, "%") {
-		plain = string(fasthttp.AppendUnquotedArg(nil, []byte(target)))
+// loggable is a path as it may be logged: a key that somebody put there is cut off.
+func loggable(path string) string {
+	if !hasKey([]byte(path)) {
+		return path
 	}
-	before, _, found := strings.Cut(plain, library.TokenPrefix)
-	if !found {
-		return target, false
-	}
-	return before + library.TokenPrefix + "…", true
+	before, _, _ := strings.Cut(string(fasthttp.AppendUnquotedArg(nil, []byte(path))), library.TokenPrefix)
+	return before + library.TokenPrefix + "…"
 }
+
+// hasKey reports whether there is a key in an address, however it is escaped.
+func hasKey(address []byte) bool {
+	if bytes.IndexByte(address, '%') >= 0 {
+		address = fasthttp.AppendUnquotedArg(nil, address)
+	}
+	return bytes.Contains(address, tokenPrefix)
+}
+
+var tokenPrefix = []byte(library.TokenPrefix)
 
 // requestID is the one that came with the request, where it is fit to be logged and sent back, else a new one.
 func requestID(h *fasthttp.RequestHeader) string {

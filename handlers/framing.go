@@ -23,7 +23,7 @@ func framing(h *fasthttp.RequestHeader) (refusal string, last bool) {
 			break
 		}
 		name, value, _ := bytes.Cut(line, []byte(":"))
-		if len(name) == 0 || bytes.ContainsAny(name, " \t") {
+		if len(name) == 0 || bytes.IndexByte(name, ' ') >= 0 || bytes.IndexByte(name, '\t') >= 0 {
 			return ambiguous, true
 		}
 		switch {

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -134,7 +133,7 @@ func (a *api) serve(r route) {
 		if !r.Shared {
 			return handler()(c)
 		}
-		return a.flights.share(c, strconv.FormatBool(seesMembers(c.Context()))+a.prefix(c.UserContext())+"\x00"+string(c.Request().URI().RequestURI()), handler())
+		return a.flights.share(c, viewOf(c.Context())+a.prefix(c.UserContext())+"\x00"+string(c.Request().URI().RequestURI()), handler())
 	})
 }
 
