@@ -48,6 +48,18 @@ func (t *tx) ask(found *bool, query string, args []any, into ...any) {
 	}})
 }
 
+// askAll queues a SELECT and has each of its rows taken.
+func (t *tx) askAll(query string, args []any, take func(scan func(...any) error) error) {
+	t.pending = append(t.pending, statement{query: query, args: args, read: func(rows *sql.Rows) error {
+		for rows.Next() {
+			if err := take(rows.Scan); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+}
+
 // errGuard: a row that was locked was not found by the statement that was to change it.
 var errGuard = errors.New("a locked row was not as it was when it was locked")
 

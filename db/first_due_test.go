@@ -73,6 +73,36 @@ func TestFirstDue_at_once(t *testing.T) {
 	})
 }
 
+// TestFirstDue_many_copies: more are out than are read with the locks.
+func TestFirstDue_many_copies(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		s := d.Open(t, at(&c, library.DefaultPolicy))
+		b := newBook(t, s, 60)
+		users := make([]library.User, 60)
+		for i := range users {
+			users[i] = newUser(t, s)
+			c.set(t, fmt.Sprintf("2026-03-%02dT12:00:00Z", 28-i%28)) // the later, the sooner due
+			_, err := s.Borrow(ctx, b.ID, users[i].ID)
+			refused(t, err, "")
+		}
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+		if got, want := named(t, s, b.ID), fmt.Sprint(users[27].ID, " 2026-03-15"); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		_, err := s.Borrow(ctx, b.ID, users[59].ID)
+		refused(t, err, library.ErrAlreadyBorrowed.Code)
+		c.set(t, "2026-03-29T12:00:00Z")
+		for _, i := range []int{27, 59, 55, 0} {
+			_, err := s.Return(ctx, b.ID, users[i].ID)
+			refused(t, err, "")
+			_, err = s.Return(ctx, b.ID, users[i].ID)
+			refused(t, err, library.ErrNotBorrowed.Code)
+			dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+		}
+	})
+}
+
 // What an older release does: it knows no first_due_user_id.
 const (
 	oldBorrow = `UPDATE books SET on_loan = on_loan + 1 WHERE id = ?`
