@@ -6,7 +6,7 @@ BINARY       = bin/library
 # Lambda's retired go1.x runtime was called by net/rpc; without it the linker drops 4 MB of 20.
 BUILD        = CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -ldflags "$(LDFLAGS)"
 
-.PHONY: build run test chaos broken-migrations bench lint build-lambda build-Function docker deploy undeploy user-data diagram help
+.PHONY: build run test chaos hostile broken-migrations bench lint build-lambda build-Function docker deploy undeploy user-data diagram help
 .DEFAULT_GOAL := build
 
 build: ## Build bin/library, static and stripped
@@ -21,6 +21,10 @@ test: ## Run all the tests this machine can, with the race detector and in rando
 CHAOS_FOR   ?= 3m
 chaos: ## Break everything in turn, under load, on one server, a MySQL group and Galera, for CHAOS_FOR (3m) each, and check what is left (needs MySQL with Group Replication, MariaDB with galera-4, haproxy; root to drop packets)
 	CHAOS_FOR=$(CHAOS_FOR) REQUIRE_MYSQL=1 REQUIRE_HAPROXY=1 REQUIRE_GALERA=1 go test -count=1 -timeout 60m -v ./chaos
+
+HOSTILE_FOR ?= 10s
+hostile: ## Attack the program from 10,000 connections, in each way for HOSTILE_FOR (10s), alone and in 256 MB, and measure its memory (root for the 256 MB)
+	HOSTILE_FOR=$(HOSTILE_FOR) go test -count=1 -timeout 60m -v -run '^TestHostile$$' ./chaos
 
 BROKEN_OFF_TIMES ?= 200
 broken-migrations: ## Kill and stop migrations at random moments, BROKEN_OFF_TIMES (200) on each engine, and check what is left (needs MySQL or MariaDB)

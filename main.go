@@ -70,7 +70,7 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		BasePath:   s.BasePath,
 		Logger:     logger,
 		// Measured: docs/performance.md. An import takes what it needs: it remembers all its rows.
-		MemoryLimit: 150 << 20,
+		MemoryLimit: 128 << 20,
 		Descriptors: 2*max(s.DBMaxOpenConns, 10) + 64, // of the pools; SQLite has several a connection
 		OnDrain:     func() { draining.Store(true) },
 	})

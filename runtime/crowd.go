@@ -130,13 +130,21 @@ func (w *crowd) drop(spare *conn, least time.Duration, may func(*conn) bool) boo
 		if longest == nil {
 			return false
 		}
+		// What has come and is not read yet keeps the client waiting, not the server; a client that takes nothing may send as
+		// much as it likes.
+		if longest.unsent.Load() == 0 && longest.hasUnread() {
+			longest.waits.CompareAndSwap(since, w.now())
+			continue
+		}
 		if !longest.waits.CompareAndSwap(since, dropped) {
 			continue // it waits no more
 		}
 		delete(w.open, longest)
 		w.ending++
 		w.dropped++
-		_ = longest.SetLinger(0) // or the kernel would go on holding what the client does not take
+		if longest.unsent.Load() > 0 || longest.hasUntaken() {
+			_ = longest.SetLinger(0) // or the kernel would go on holding what the client does not take
+		}
 		_ = longest.TCPConn.Close()
 		if now := time.Now(); now.Sub(w.toldAt) >= crowdedEvery {
 			w.log.Warn("connections are closed to make room", "since_last", w.dropped-w.told, "open", len(w.open), "limit", w.limit)

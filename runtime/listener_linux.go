@@ -22,3 +22,16 @@ func (l *listener) refuseNew() {
 		})
 	}
 }
+
+// hasUnread reports whether bytes have come that the server has not read.
+func (c *conn) hasUnread() bool { return c.queued(unix.TIOCINQ) > 0 }
+
+// hasUntaken reports whether the kernel holds bytes of an answer that the client's has not confirmed.
+func (c *conn) hasUntaken() bool { return c.queued(unix.TIOCOUTQ) > 0 }
+
+func (c *conn) queued(direction uint) (bytes int) {
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { bytes, _ = unix.IoctlGetInt(int(fd), direction) })
+	}
+	return bytes
+}
