@@ -69,7 +69,7 @@ func serve(ctx context.Context, s settings, stderr io.Writer) error {
 		DrainDelay: s.drainDelay(),
 		BasePath:   s.BasePath,
 		Logger:     logger,
-		// Measured: docs/performance.md. An import takes what it needs: it remembers all its rows.
+		// A host of 256 MB is the smallest that this is for (docs/performance.md). Commands have no limit: an import remembers its rows.
 		MemoryLimit: 128 << 20,
 		Descriptors: 2*max(s.DBMaxOpenConns, 10) + 64, // of the pools; SQLite has several a connection
 		OnDrain:     func() { draining.Store(true) },

@@ -133,7 +133,7 @@ func (w *crowd) drop(spare *conn, least time.Duration, may func(*conn) bool) boo
 		// What has come and is not read yet keeps the client waiting, not the server; a client that takes nothing may send as
 		// much as it likes.
 		if longest.unsent.Load() == 0 && longest.hasUnread() {
-			longest.waits.CompareAndSwap(since, w.now())
+			longest.waits.CompareAndSwap(since, working)
 			continue
 		}
 		if !longest.waits.CompareAndSwap(since, dropped) {
@@ -177,16 +177,23 @@ type conn struct {
 	*net.TCPConn
 	crowd  *crowd
 	waits  atomic.Int64 // since when the server has waited for the client, as crowd.now, or working, or dropped
+	since  int64        // when the wait for this request began, 0 before it has; its worker's alone
 	unsent atomic.Int64 // bytes of an answer that the client has not taken
 	unread atomic.Bool  // the client may still be sending what nobody will read
 	left   bool         // under crowd.mu
 }
 
 // wait makes the connection one that waits from now on; it is false where it was dropped.
-func (c *conn) wait() bool { return c.become(c.crowd.now()) }
+func (c *conn) wait() bool {
+	c.since = c.crowd.now()
+	return c.become(c.since)
+}
 
 // work makes the connection one that the server is at work on; it is false where it was dropped.
-func (c *conn) work() bool { return c.become(working) }
+func (c *conn) work() bool {
+	c.since = 0
+	return c.become(working)
+}
 
 func (c *conn) become(state int64) bool {
 	for {
@@ -200,12 +207,20 @@ func (c *conn) become(state int64) bool {
 	}
 }
 
-// Read reads. Bytes that come one by one do not make a client's request come sooner: it has waited since the answer before.
+// Read reads. Bytes that come one by one do not make a client's request come sooner: the wait for all of it began with the first
+// Read, or with the answer before. What has come is worked on.
 func (c *conn) Read(b []byte) (int, error) {
-	if c.waits.Load() == working {
-		c.wait()
+	if c.since == 0 {
+		c.since = c.crowd.now()
 	}
-	return c.TCPConn.Read(b)
+	if !c.become(c.since) {
+		return 0, net.ErrClosed
+	}
+	n, err := c.TCPConn.Read(b)
+	if n > 0 && !c.become(working) {
+		return 0, net.ErrClosed
+	}
+	return n, err
 }
 
 // Write writes in steps, each of which the client has to take for itself to count as reading.
