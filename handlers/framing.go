@@ -9,6 +9,7 @@ import (
 const (
 	ambiguous = "The request can be read in two ways."
 	noHost    = "A request of HTTP/1.1 needs a Host header."
+	oddTarget = "The request's target is neither a path nor an address of http or https."
 )
 
 // framing says why a request is refused whose bytes a balancer before this server may read in another way, so that what
@@ -43,6 +44,18 @@ func framing(h *fasthttp.RequestHeader) (refusal string, last bool) {
 		return ambiguous, true
 	case hosts == 0 && len(h.Host()) == 0 && h.IsHTTP11():
 		return noHost, true
+	case misread(h.RequestURI(), h.Host()):
+		return oddTarget, true
 	}
 	return "", codings > 0
+}
+
+// misread reports whether fasthttp takes a part of a target for the host that is none. Of //localhost/users/?://, which any page can
+// have a browser send to the page's own name, it takes localhost, and would go on as if the request had been sent there.
+func misread(target, host []byte) bool {
+	if len(host) > 0 && !bytes.Contains(target, []byte("://")) {
+		return false
+	}
+	scheme, _, found := bytes.Cut(target, []byte("//"))
+	return found && bytes.IndexByte(scheme, '/') < 0 && !bytes.EqualFold(scheme, []byte("http:")) && !bytes.EqualFold(scheme, []byte("https:"))
 }

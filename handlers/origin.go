@@ -61,8 +61,8 @@ func (a *api) checkOrigin(c *fiber.Ctx) error {
 	case "same-origin", "none":
 		return nil
 	case "":
-		u, err := url.Parse(origin)
-		if origin == "" || err == nil && strings.EqualFold(u.Host, string(c.Context().Host())) {
+		u, err := url.Parse(origin) // an app's own scheme, such as capacitor://localhost, is another origin
+		if origin == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && strings.EqualFold(u.Host, string(c.Context().Host())) {
 			return nil
 		}
 	}
