@@ -99,6 +99,9 @@ func (a *api) isOpen(c *fiber.Ctx) bool {
 	if a.config.Access != OpenToThisMachine {
 		return a.config.Access == OpenToAll
 	}
+	if peer := a.edge.peer(c.Context()); !peer.IsLoopback() && !peer.IsUnspecified() { // "localhost" may be made to mean another address
+		return false
+	}
 	for name := range c.Request().Header.All() {
 		switch name := string(name); { // in the form that fasthttp gives names
 		case name == "Forwarded", name == "Via", name == "X-Real-Ip", strings.HasPrefix(name, "X-Forwarded-"):

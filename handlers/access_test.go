@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"regexp"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/valyala/fasthttp"
 
 	"library-management/handlers"
 	"library-management/internal/dbtest"
@@ -236,6 +238,15 @@ func TestAccess_open(t *testing.T) {
 		call(t, here, "GET", "/users/", "", header, admin).want(200)
 		call(t, here, "GET", "/livez", "", header).want(200)
 		call(t, all, "GET", "/users/", "", header).want(200)
+	}
+	for address, want := range map[string]int{"127.0.0.1": 200, "127.0.0.53": 200, "::1": 200, "::ffff:127.0.0.1": 200, "192.0.2.1": 401, "2001:db8::1": 401} {
+		var ctx fasthttp.RequestCtx
+		ctx.Init(&fasthttp.Request{}, &net.TCPAddr{IP: net.ParseIP(address)}, nil)
+		ctx.Request.Header.SetHost("localhost")
+		ctx.Request.SetRequestURI("/users/")
+		if here.Server().Handler(&ctx); ctx.Response.StatusCode() != want {
+			t.Errorf("from %s: got %d, want %d", address, ctx.Response.StatusCode(), want)
+		}
 	}
 	for _, app := range []*fiber.App{here, all} { // a key would outlast the time in which all was open
 		call(t, app, "GET", "/keys/", "").problem(401, "key_needed")

@@ -359,7 +359,8 @@ func TestCORS(t *testing.T) {
 			app := newApp(broken{}, func(c *handlers.Config) { c.CORSOrigins, c.Access = s.origins, handlers.Closed })
 			preflight := call(t, app, "OPTIONS", "/books/1", "", "Origin: "+s.origin, "Access-Control-Request-Method: PATCH", "Access-Control-Request-Headers: content-type").want(204)
 			simple, failed := call(t, app, "GET", "/livez", "", "Origin: "+s.origin), call(t, app, "GET", "/nothing", "", "Origin: "+s.origin)
-			for _, got := range []answer{preflight, simple, failed} {
+			keyless := call(t, app, "GET", "/books/1", "", "Origin: "+s.origin).want(401)
+			for _, got := range []answer{preflight, simple, failed, keyless} {
 				if vary := got.header.Get("Vary"); s.origins != nil && s.want != "*" && !strings.Contains(vary, "Origin") {
 					t.Errorf("got Vary %q: a cache would give one origin's answer to another", vary)
 				}
