@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 
+	"library-management/db/words"
 	"library-management/library"
 )
 
@@ -122,6 +123,7 @@ func (s *Store) CreateBook(ctx context.Context, b library.Book) (library.Book, e
 		}
 		made := b
 		made.ID = id
+		t.index(words.Books, words.Change{ID: id, Want: b.SearchedText()})
 		return made, nil
 	})
 }
@@ -150,6 +152,11 @@ func (s *Store) UpdateBook(ctx context.Context, id int64, change func(*library.B
 		b.ID = id
 		if err := t.updateBook(ctx, b); err != nil {
 			return b, t.bookTaken(ctx, b, err)
+		}
+		if b.SearchedText() != old.SearchedText() {
+			if err := t.indexed(ctx, words.Books, `r.id = ?`, id); err != nil {
+				return b, err
+			}
 		}
 		return findBook(ctx, t, id, "")
 	})
@@ -196,6 +203,9 @@ func (s *Store) DeleteBook(ctx context.Context, id int64, check func(library.Boo
 			WHERE id = ? AND deleted_at IS NULL AND on_loan = 0`, t.stamp(), id)
 		if err == nil && n == 0 {
 			err = library.ErrHasOpenLoans
+		}
+		if err == nil {
+			t.queue(words.Books.Forget(t.s.database.Engine, id, b.SearchedText()))
 		}
 		return nothing, err
 	})

@@ -65,11 +65,13 @@ type dialect struct {
 	byIndex string
 	// openLoansIndex is the index of loans on user_id and open_book_id.
 	openLoansIndex string
+	// join joins tables that are read in the order in which they stand.
+	join string
 }
 
 var dialects = map[connect.Engine]dialect{
-	connect.MySQL:  {begin: "START TRANSACTION", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE", byIndex: " FORCE INDEX (%s)", openLoansIndex: "loans_open"},
-	connect.SQLite: {begin: "BEGIN IMMEDIATE", byIndex: " INDEXED BY %s", openLoansIndex: "sqlite_autoindex_loans_1"}, // and not when it first writes, where it could no longer wait
+	connect.MySQL:  {begin: "START TRANSACTION", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE", byIndex: " FORCE INDEX (%s)", openLoansIndex: "loans_open", join: " STRAIGHT_JOIN "},
+	connect.SQLite: {begin: "BEGIN IMMEDIATE", byIndex: " INDEXED BY %s", openLoansIndex: "sqlite_autoindex_loans_1", join: " CROSS JOIN "}, // and not when it first writes, where it could no longer wait
 }
 
 // Open prepares a Store without asking the database anything, so that a process starts while its database is away.

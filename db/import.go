@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"library-management/db/words"
 	"library-management/library"
 )
 
@@ -30,6 +31,9 @@ type record[T any] struct {
 	check  func(old, new *T) error
 	insert func(context.Context, *tx, []*T) error
 	update func(context.Context, *tx, T) error
+	// words is the index that the record is in, by its number.
+	words  words.Index
+	number func(*T) int64
 }
 
 // id is a unique identifier: its key is told from the keys of other fields, its taken is the refusal where another record has it.
@@ -129,6 +133,15 @@ func importRows[T any](ctx context.Context, t *tx, rows []func(*T), r record[T])
 			return nil, err
 		}
 	}
+	if len(touched) > 0 {
+		var ids []any
+		for _, e := range touched {
+			ids = append(ids, r.number(&e.value))
+		}
+		if err := t.indexed(ctx, r.words, `r.id IN (`+marks(len(ids))+`)`, ids...); err != nil {
+			return nil, err
+		}
+	}
 	if len(inserts) > 0 {
 		if err := r.insert(ctx, t, inserts); err != nil {
 			return nil, err
@@ -189,9 +202,11 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 			for _, b := range books {
 				args = append(args, b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies)
 			}
-			return t.insertMany(ctx, `INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies) VALUES `, len(books), args)
+			return t.insertIndexed(ctx, words.Books, `INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies) VALUES `, len(books), args)
 		},
 		update: func(ctx context.Context, t *tx, b library.Book) error { return t.updateBook(ctx, b) },
+		words:  words.Books,
+		number: func(b *library.Book) int64 { return b.ID },
 	})
 }
 
@@ -263,9 +278,11 @@ func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]
 			for _, u := range users {
 				args = append(args, u.Name, null(u.Email), null(library.EmailKey(u.Email)), null(u.CardNumber))
 			}
-			return t.insertMany(ctx, `INSERT INTO users (name, email, email_folded, card_number) VALUES `, len(users), args)
+			return t.insertIndexed(ctx, words.Users, `INSERT INTO users (name, email, email_folded, card_number) VALUES `, len(users), args)
 		},
 		update: func(ctx context.Context, t *tx, u library.User) error { return t.updateUser(ctx, u) },
+		words:  words.Users,
+		number: func(u *library.User) int64 { return u.ID },
 	})
 }
 

@@ -605,5 +605,8 @@ func TestDeadlockIsTriedAgain(t *testing.T) {
 	if !strings.Contains(log.String(), "1213") {
 		t.Errorf("no deadlock in the log: %s", log.String())
 	}
+	if _, err := s.Migrate(ctx); err != nil { // what was written here is in no index
+		t.Fatal(err)
+	}
 	dbtest.CheckRules(t, pool, library.DefaultPolicy)
 }

@@ -223,9 +223,14 @@ func collectPage[T any](ctx context.Context, q querier, size int, scan func(func
 
 // insertMany inserts n rows by one statement.
 func (t *tx) insertMany(ctx context.Context, insert string, n int, args []any) error {
-	row := `(` + marks(len(args)/n) + `)`
-	_, err := t.exec(ctx, insert+row+strings.Repeat(`, `+row, n-1), args...)
+	_, err := t.exec(ctx, insert+rowsOf(n, len(args)), args...)
 	return err
+}
+
+// rowsOf is what stands behind VALUES for n rows that have so many values together.
+func rowsOf(n, values int) string {
+	row := `(` + marks(values/n) + `)`
+	return row + strings.Repeat(`, `+row, n-1)
 }
 
 // marks is n question marks.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 
+	"library-management/db/words"
 	"library-management/library"
 )
 
@@ -92,62 +93,72 @@ func findUser(ctx context.Context, q querier, id int64) (library.User, error) {
 	return u, nil
 }
 
-// FindUsers is library.Store's. It reads the users and then, in one statement, what those of them have out who have any.
+// FindUsers is library.Store's.
 func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.User, next int64, err error) {
 	err = s.read(ctx, func(q querier) error {
-		openLoans := make([]int, 0, p.Limit+1) // by user
-		var open int
-		scan := scanUser(&open)
-		// One more than asked for tells whether there is a next page.
-		users, err = collectPage(ctx, q, p.Limit+1, func(row func(...any) error) (library.User, error) {
-			u, err := scan(row)
-			openLoans = append(openLoans, open)
-			return u, err
-		}, `SELECT `+userFields+`, u.open_loans FROM users u WHERE u.id > ? AND u.deleted_at IS NULL ORDER BY u.id LIMIT ?`, []any{p.After, p.Limit + 1})
-		if err != nil {
-			return err
-		}
 		next = 0
-		if len(users) > p.Limit {
-			users = users[:p.Limit]
+		var more bool
+		users, more, err = readUsers(ctx, q, `u.id > ? ORDER BY u.id`, []any{p.After}, p.Limit)
+		if more {
 			next = users[p.Limit-1].ID
 		}
-		var ids []any
-		for i := range users {
-			if openLoans[i] > 0 {
-				ids = append(ids, users[i].ID)
-			}
-		}
-		if ids == nil {
-			return nil
-		}
-		list, err := collect(ctx, q, scanLent(), `
-			SELECT `+lentFields+` FROM loans l JOIN books b ON b.id = l.book_id
-			WHERE l.user_id IN (`+marks(len(ids))+`) AND l.open_book_id > 0`, ids)
-		if err != nil {
-			return err
-		}
-		of := make(map[int64][]lent, len(ids))
-		for _, l := range list {
-			of[*l.BorrowedByID] = append(of[*l.BorrowedByID], l)
-		}
-		for i := range users {
-			u := &users[i]
-			if len(of[u.ID]) == openLoans[i] {
-				u.BorrowedBooks = booksOf(of[u.ID])
-				continue
-			}
-			// A loan was made or closed between the two statements.
-			switch now, err := findUser(ctx, q, u.ID); {
-			case err == nil:
-				*u = now
-			case !errors.Is(err, library.ErrUserNotFound): // one who was deleted meanwhile had none
-				return err
-			}
-		}
-		return nil
+		return err
 	})
 	return users, next, err
+}
+
+// readUsers reads the users who are not deleted and meet a condition, limit at the most, and then, in one statement, what those of
+// them have out who have any. more says that there are others.
+func readUsers(ctx context.Context, q querier, where string, args []any, limit int) (users []library.User, more bool, err error) {
+	openLoans := make([]int, 0, limit+1) // by user
+	var open int
+	scan := scanUser(&open)
+	// One more than asked for tells whether there is a next page.
+	users, err = collectPage(ctx, q, limit+1, func(row func(...any) error) (library.User, error) {
+		u, err := scan(row)
+		openLoans = append(openLoans, open)
+		return u, err
+	}, `SELECT `+userFields+`, u.open_loans FROM users u WHERE u.deleted_at IS NULL AND `+where+` LIMIT ?`, append(args, limit+1))
+	if err != nil {
+		return nil, false, err
+	}
+	if more = len(users) > limit; more {
+		users = users[:limit]
+	}
+	var ids []any
+	for i := range users {
+		if openLoans[i] > 0 {
+			ids = append(ids, users[i].ID)
+		}
+	}
+	if ids == nil {
+		return users, more, nil
+	}
+	list, err := collect(ctx, q, scanLent(), `
+		SELECT `+lentFields+` FROM loans l JOIN books b ON b.id = l.book_id
+		WHERE l.user_id IN (`+marks(len(ids))+`) AND l.open_book_id > 0`, ids)
+	if err != nil {
+		return nil, false, err
+	}
+	of := make(map[int64][]lent, len(ids))
+	for _, l := range list {
+		of[*l.BorrowedByID] = append(of[*l.BorrowedByID], l)
+	}
+	for i := range users {
+		u := &users[i]
+		if len(of[u.ID]) == openLoans[i] {
+			u.BorrowedBooks = booksOf(of[u.ID])
+			continue
+		}
+		// A loan was made or closed between the two statements.
+		switch now, err := findUser(ctx, q, u.ID); {
+		case err == nil:
+			*u = now
+		case !errors.Is(err, library.ErrUserNotFound): // one who was deleted meanwhile had none
+			return nil, false, err
+		}
+	}
+	return users, more, nil
 }
 
 // CreateUser is library.Store's.
@@ -163,6 +174,7 @@ func (s *Store) CreateUser(ctx context.Context, u library.User) (library.User, e
 		}
 		made := u
 		made.ID = id
+		t.index(words.Users, words.Change{ID: id, Want: u.SearchedText()})
 		return made, nil
 	})
 }
@@ -179,6 +191,7 @@ func (s *Store) UpdateUser(ctx context.Context, id int64, change func(*library.U
 		if err != nil {
 			return u, err
 		}
+		old := u.SearchedText()
 		if err := change(&u); err != nil {
 			return u, err
 		}
@@ -188,6 +201,11 @@ func (s *Store) UpdateUser(ctx context.Context, id int64, change func(*library.U
 		u.ID = id
 		if err := t.updateUser(ctx, u); err != nil {
 			return u, t.userTaken(ctx, u, err)
+		}
+		if u.SearchedText() != old {
+			if err := t.indexed(ctx, words.Users, `r.id = ?`, id); err != nil {
+				return u, err
+			}
 		}
 		return findUser(ctx, t, id)
 	})
@@ -242,6 +260,9 @@ func (s *Store) DeleteUser(ctx context.Context, id int64, check func(library.Use
 			WHERE id = ? AND deleted_at IS NULL AND open_loans = 0`, t.stamp(), id)
 		if err == nil && n == 0 {
 			err = library.ErrHasOpenLoans
+		}
+		if err == nil {
+			t.queue(words.Users.Forget(t.s.database.Engine, id, u.SearchedText()))
 		}
 		return nothing, err
 	})

@@ -13,8 +13,8 @@ func (a *api) books() []route {
 	return []route{
 		newRoute(operation{
 			Method: "GET", Path: "/books/", ID: "list-books", Tag: tagBooks, Success: 200, Role: reader, Shared: true,
-			Summary: "List the books",
-			Text:    "By id, one page at a time.",
+			Summary: "List or search the books",
+			Text:    "All of them by id, or those that are searched for, one page at a time.",
 			Codes:   reads(),
 		}, a.listBooks),
 		newRoute(operation{
@@ -146,12 +146,20 @@ type BookPath struct {
 
 type bookOutput struct{ Body Book }
 
-func (a *api) listBooks(ctx context.Context, in *struct{ PageQuery }) (*pageOutput[Book], error) {
-	list, next, err := a.store.FindBooks(ctx, in.page())
+func (a *api) listBooks(ctx context.Context, in *BookList) (*pageOutput[Book], error) {
+	list, next, err := a.pageOfBooks(ctx, in)
 	if err != nil {
 		return nil, err
 	}
-	return &pageOutput[Book]{Link: a.next(ctx, "/books/", in.PageQuery, next), Body: wireBooks(forReaders(ctx, list))}, nil
+	return &pageOutput[Book]{Link: a.nextLink(ctx, "/books/", in.Limit, in.query, next), Body: wireBooks(forReaders(ctx, list))}, nil
+}
+
+func (a *api) pageOfBooks(ctx context.Context, in *BookList) (list []library.Book, next *library.Place, err error) {
+	if in.isSearch() {
+		return a.store.SearchBooks(ctx, in.query, in.after, in.Limit)
+	}
+	list, after, err := a.store.FindBooks(ctx, in.after.Page(in.Limit))
+	return list, library.PlaceOf(after), err
 }
 
 func (a *api) createBook(ctx context.Context, in *struct {

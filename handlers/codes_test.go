@@ -27,6 +27,12 @@ func (f failing) FindBook(context.Context, int64) (library.Book, error) {
 func (f failing) FindBooks(context.Context, library.Page) ([]library.Book, int64, error) {
 	return nil, 0, f.err
 }
+func (f failing) SearchBooks(context.Context, library.BookQuery, *library.Place, int) ([]library.Book, *library.Place, error) {
+	return nil, nil, f.err
+}
+func (f failing) SearchUsers(context.Context, string, *library.Place, int) ([]library.User, *library.Place, error) {
+	return nil, nil, f.err
+}
 func (f failing) UpdateBook(context.Context, int64, func(*library.Book) error) (library.Book, error) {
 	return library.Book{}, f.err
 }

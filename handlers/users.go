@@ -13,8 +13,8 @@ func (a *api) users() []route {
 	return []route{
 		newRoute(operation{
 			Method: "GET", Path: "/users/", ID: "list-users", Tag: tagUsers, Success: 200, Role: desk, Shared: true,
-			Summary: "List the users",
-			Text:    "By id, one page at a time, each with the books that it has out.",
+			Summary: "List or search the users",
+			Text:    "All of them by id, or those that are searched for, one page at a time, each with the books that it has out.",
 			Codes:   reads(),
 		}, a.listUsers),
 		newRoute(operation{
@@ -112,8 +112,8 @@ type UserPath struct {
 
 type userOutput struct{ Body User }
 
-func (a *api) listUsers(ctx context.Context, in *struct{ PageQuery }) (*pageOutput[User], error) {
-	list, next, err := a.store.FindUsers(ctx, in.page())
+func (a *api) listUsers(ctx context.Context, in *UserList) (*pageOutput[User], error) {
+	list, next, err := a.pageOfUsers(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,15 @@ func (a *api) listUsers(ctx context.Context, in *struct{ PageQuery }) (*pageOutp
 	for i, u := range list {
 		out[i] = wireUser(u)
 	}
-	return &pageOutput[User]{Link: a.next(ctx, "/users/", in.PageQuery, next), Body: out}, nil
+	return &pageOutput[User]{Link: a.nextLink(ctx, "/users/", in.Limit, in.query, next), Body: out}, nil
+}
+
+func (a *api) pageOfUsers(ctx context.Context, in *UserList) (list []library.User, next *library.Place, err error) {
+	if in.query.Text != "" {
+		return a.store.SearchUsers(ctx, in.query.Text, in.after, in.Limit)
+	}
+	list, after, err := a.store.FindUsers(ctx, in.after.Page(in.Limit))
+	return list, library.PlaceOf(after), err
 }
 
 func (a *api) createUser(ctx context.Context, in *struct {

@@ -12,5 +12,6 @@ type Store interface {
 	Books
 	Users
 	Loans
+	Finder
 	Keys
 }

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"library-management/db/connect"
+	"library-management/db/words"
 	"library-management/library"
 )
 
@@ -157,6 +158,17 @@ func (s session) copyOriginals(ctx context.Context, source map[string]string, te
 	}
 	if err := a.books(ctx, q, source["books"], terms); err != nil {
 		return Adopted{}, err
+	}
+	for _, x := range []words.Index{words.Books, words.Users} {
+		changes, err := x.Changes(ctx, q, `t.text IS NULL AND r.deleted_at IS NULL`)
+		if err != nil {
+			return Adopted{}, err
+		}
+		for _, statement := range x.Statements(s.engine, changes) {
+			if _, err := q.ExecContext(ctx, statement.Query, statement.Args...); err != nil {
+				return Adopted{}, err
+			}
+		}
 	}
 	return a, commit()
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"library-management/db/connect"
+	"library-management/db/words"
 	"library-management/library"
 )
 
@@ -22,6 +23,8 @@ var repairs = []struct {
 }{
 	{"email keys", foldEmails},
 	{"loans due first", findFirstDue},
+	{"words of books", fillWords(words.Books)},
+	{"words of users", fillWords(words.Users)},
 }
 
 // Repair fills in what older releases left out, on a schema that is Current. It ends with ctx, between two steps.
@@ -212,6 +215,68 @@ func setFirstDue(ctx context.Context, pool *sql.DB, engine connect.Engine, ids [
 	for _, f := range books {
 		_, err := tx.ExecContext(ctx, `UPDATE books SET first_due_user_id = ?, first_due_on = ?, first_due_stale_since = NULL WHERE id = ?`, f.userID, f.on, f.book)
 		if err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+// fillWords writes what a search finds the records of an index by, where an older release has written the records without it. It
+// computes the words of every record anew, which takes some seconds for a million.
+func fillWords(x words.Index) func(context.Context, *sql.DB, connect.Engine, *slog.Logger) error {
+	return func(ctx context.Context, pool *sql.DB, engine connect.Engine, _ *slog.Logger) error {
+		return eachRange(ctx, pool, x.Table, func(after, upTo int64) error {
+			// Without a lock, so that some may be right by now.
+			changes, err := x.Changes(ctx, pool, `r.id > ? AND r.id <= ?`, after, upTo)
+			if err != nil {
+				return err
+			}
+			for some := range slices.Chunk(changes, repairBatch) {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				for end := time.Now().Add(sqliteTurns); ; time.Sleep(rand.N(50 * time.Millisecond)) {
+					err := changeWords(ctx, pool, engine, x, some)
+					if err == nil {
+						break
+					}
+					if !busy(err) || ctx.Err() != nil || time.Now().After(end) {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// changeWords locks the records, in the order of their ids as everybody does, looks at them again and writes.
+func changeWords(ctx context.Context, pool *sql.DB, engine connect.Engine, x words.Index, changes []words.Change) error {
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var ids []any
+	for _, c := range changes {
+		ids = append(ids, c.ID)
+	}
+	in := `IN (?` + strings.Repeat(`, ?`, len(ids)-1) + `)`
+	if engine == connect.MySQL { // SQLite's transactions are alone
+		_, err := collect(ctx, tx, func(scan func(...any) error) (id int64, err error) {
+			err = scan(&id)
+			return id, err
+		}, `SELECT id FROM `+x.Table+` WHERE id `+in+` ORDER BY id FOR UPDATE`, ids...)
+		if err != nil {
+			return err
+		}
+	}
+	changes, err = x.Changes(ctx, tx, `r.id `+in, ids...)
+	if err != nil {
+		return err
+	}
+	for _, s := range x.Statements(engine, changes) {
+		if _, err := tx.ExecContext(ctx, s.Query, s.Args...); err != nil {
 			return err
 		}
 	}

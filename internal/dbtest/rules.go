@@ -1,9 +1,11 @@
 package dbtest
 
 import (
+	"context"
 	"database/sql"
 	"testing"
 
+	"library-management/db/words"
 	"library-management/library"
 )
 
@@ -42,6 +44,8 @@ func CheckRules(t testing.TB, pool *sql.DB, p library.Policy) {
 	Broken(t, pool, "no user has more out than the limit", `
 		SELECT l.user_id FROM loans l WHERE l.returned_on IS NULL GROUP BY l.user_id HAVING COUNT(*) > ?`, p.BorrowLimit)
 	checkFines(t, pool, p)
+	checkWords(t, pool, words.Books)
+	checkWords(t, pool, words.Users)
 }
 
 // Broken fails the test if the query, which asks for ids that break the rule, finds any.
@@ -92,5 +96,62 @@ func checkFines(t testing.TB, pool *sql.DB, p library.Policy) {
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// checkWords holds an index to the records: each has the text that a search knows it by, and the words of that text and no others.
+func checkWords(t testing.TB, pool *sql.DB, x words.Index) {
+	t.Helper()
+	changes, err := x.Changes(context.Background(), pool, `1 = 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range changes[:min(len(changes), 20)] {
+		t.Errorf("broken: the text of %d in %s is %q, want %q", c.ID, x.Texts, c.Have, c.Want)
+	}
+	type word struct {
+		id     int64
+		text   string
+		places library.Places
+	}
+	wanted := map[word]bool{}
+	rows, err := pool.Query(`SELECT ` + x.ID + `, text FROM ` + x.Texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		var text string
+		if err := rows.Scan(&id, &text); err != nil {
+			t.Fatal(err)
+		}
+		for w, places := range library.SearchedWords(text) {
+			wanted[word{id, w, places}] = true
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	rows, err = pool.Query(`SELECT ` + x.ID + `, word, places FROM ` + x.Words)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var w word
+		if err := rows.Scan(&w.id, &w.text, &w.places); err != nil {
+			t.Fatal(err)
+		}
+		if !wanted[w] {
+			t.Errorf("broken: %s has %+v, which is not in the text", x.Words, w)
+		}
+		delete(wanted, w)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for w := range wanted {
+		t.Errorf("broken: %s lacks %+v", x.Words, w)
 	}
 }

@@ -1,0 +1,463 @@
+package db
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"library-management/db/connect"
+	"library-management/db/words"
+	"library-management/library"
+)
+
+// A search walks rows that have been stored in the order of its answer, from the place where the page before ended to the end of
+// the page, and never sorts or counts all that match. In book_words the books that have a word, or one that begins with some one,
+// two or three letters, stand by id: the rarest word of a query is walked, and the others are looked up for each book by their keys.
+// Of the classes (the whole title, the title begins so, in the title, elsewhere) one is read after the other.
+//
+// Two kinds of query read a range and sort it: the beginning of a single word by more than three letters, and titles that begin with
+// more than three letters. What they read is what begins so: see docs/performance.md.
+
+// indexed has the transaction take the changes of records that meet a condition into their index: see words.Changes.
+func (t *tx) indexed(ctx context.Context, x words.Index, where string, args ...any) error {
+	changes, err := x.Changes(ctx, t, where, args...)
+	if err != nil {
+		return err
+	}
+	t.index(x, changes...)
+	return nil
+}
+
+// index queues what the index has to take in.
+func (t *tx) index(x words.Index, changes ...words.Change) {
+	t.queue(x.Statements(t.s.database.Engine, changes))
+}
+
+func (t *tx) queue(list []words.Statement) {
+	for _, s := range list {
+		t.later(s.Query, s.Args...)
+	}
+}
+
+// insertIndexed inserts n rows by one statement, and takes them into their index.
+func (t *tx) insertIndexed(ctx context.Context, x words.Index, insert string, n int, args []any) error {
+	id, err := t.insert(ctx, insert+rowsOf(n, len(args)), args...)
+	if err != nil {
+		return err
+	}
+	if t.s.database.Engine == connect.SQLite { // which returns the last one's id, and MySQL the first one's
+		id -= int64(n) - 1
+	}
+	return t.indexed(ctx, x, `r.id >= ? AND t.text IS NULL AND r.deleted_at IS NULL`, id)
+}
+
+// finder carries out one search.
+type finder struct {
+	querier
+	words.Index
+	search    library.Search
+	available *bool
+	join      string // which keeps the order of tables
+	// newest: from the highest id down.
+	newest bool
+}
+
+// found is a record that was looked for.
+type found struct {
+	library.Place
+	text string
+}
+
+// source is where candidates come from, each once and in the order in which they are looked for.
+type source struct {
+	from string // a table, or more, with the column id as key
+	key  string
+	// where and args keep to what comes after the place that the page begins at.
+	where string
+	args  []any
+	order string
+	// joined are terms that the database looks up for each candidate.
+	joined []library.Term
+	// sorts: the database reads a range for each statement and sorts it.
+	sorts bool
+}
+
+// The sizes of what one statement reads.
+const (
+	minChunk = 50
+	maxChunk = 2000
+	// estimate is how far a word's rows are looked at to see how rare it is, and estimated how many words are.
+	estimate  = 500
+	estimated = 8
+	// maxJoined is how many words the database looks up for each candidate; the others are looked for in its text.
+	maxJoined = 5
+	// sortable is how many of what matches are read to be sorted; where there are more, the order's own index is walked.
+	sortable = 5000
+)
+
+// byID is the condition on ids and the order for a source by id.
+func (f *finder) byID(column string, after int64) (where, order string, args []any) {
+	if f.newest {
+		if after == 0 {
+			return `1 = 1`, ` ORDER BY ` + column + ` DESC`, nil
+		}
+		return column + ` < ?`, ` ORDER BY ` + column + ` DESC`, []any{after}
+	}
+	return column + ` > ?`, ` ORDER BY ` + column, []any{after}
+}
+
+// listed walks the records that have a word, looking up the others.
+func (f *finder) listed(ctx context.Context, terms []library.Term, not library.Places, after int64) (source, error) {
+	rarest, err := f.rarestFirst(ctx, terms, after)
+	if err != nil {
+		return source{}, err
+	}
+	where, order, args := f.byID(`w.`+f.ID, after)
+	s := source{from: f.Words + ` w`, key: `w.` + f.ID, where: `w.word = ? AND ` + where + ` AND w.places & ? <> 0`, order: order, joined: rarest[1:]}
+	s.args = append(append([]any{rarest[0].Word}, args...), int64(rarest[0].Places))
+	if not != 0 {
+		s.where += ` AND w.places & ? = 0`
+		s.args = append(s.args, int64(not))
+	}
+	return s, nil
+}
+
+// rarestFirst puts terms into the order of how far apart their next records are.
+func (f *finder) rarestFirst(ctx context.Context, terms []library.Term, after int64) ([]library.Term, error) {
+	terms = slices.Clone(terms)
+	if len(terms) == 1 {
+		return terms, nil
+	}
+	// Long words are rare; a beginning is known by its first letters only.
+	slices.SortStableFunc(terms, func(a, b library.Term) int { return cmp.Compare(len(b.Word), len(a.Word)) })
+	some := terms[:min(len(terms), estimated)]
+	where, order, args := f.byID(f.ID, after)
+	var query []string
+	var all []any
+	for i, t := range some {
+		n := strconv.Itoa(i)
+		query = append(query, `SELECT t`+n+`.n, t`+n+`.id FROM (SELECT `+n+` AS n, `+f.ID+` AS id FROM `+f.Words+` WHERE word = ? AND `+where+order+` LIMIT 1 OFFSET `+strconv.Itoa(estimate)+`) t`+n)
+		all = append(append(all, t.Word), args...)
+	}
+	type reached struct {
+		n  int
+		id int64
+	}
+	list, err := collect(ctx, f, func(scan func(...any) error) (r reached, err error) { return r, scan(&r.n, &r.id) }, strings.Join(query, ` UNION ALL `), all)
+	if err != nil {
+		return nil, err
+	}
+	far := map[string]int64{} // how far the ids have gone; none: there are not as many
+	for _, r := range list {
+		if far[some[r.n].Word] = r.id - after; f.newest {
+			far[some[r.n].Word] = -r.id
+		}
+	}
+	slices.SortStableFunc(some, func(a, b library.Term) int {
+		x, many := far[a.Word]
+		y, more := far[b.Word]
+		if !many || !more {
+			return cmp.Compare(map[bool]int{true: 1}[many], map[bool]int{true: 1}[more])
+		}
+		return cmp.Compare(y, x)
+	})
+	return terms, nil
+}
+
+// ranged reads the records with a word that begins so, and sorts them.
+func (f *finder) ranged(t library.Term, not library.Places, after int64) source {
+	where, order, args := f.byID(f.ID, after)
+	s := source{key: `w.` + f.ID, sorts: true, where: `1 = 1`, order: strings.Replace(order, f.ID, `w.`+f.ID, 1)}
+	inner := `SELECT ` + f.ID + ` FROM ` + f.Words + ` WHERE word >= ? AND word < ? AND ` + where + ` AND places & ? <> 0`
+	s.args = append(append([]any{t.Beginning, t.Beginning + lastRune}, args...), int64(t.Places))
+	if not != 0 {
+		inner += ` AND places & ? = 0`
+		s.args = append(s.args, int64(not))
+	}
+	s.from = `(` + inner + ` GROUP BY ` + f.ID + order + ` LIMIT ?) w`
+	return s
+}
+
+// lastRune sorts behind every text that goes on.
+const lastRune = "\U0010FFFF"
+
+// source is where the candidates for a class come from, or for all where there is no text.
+func (f *finder) source(ctx context.Context, class library.Class, after int64) (source, error) {
+	terms := f.search.Terms
+	idWhere, idOrder, idArgs := f.byID(`s.`+f.ID, after)
+	titles := source{from: f.Texts + ` s`, key: `s.` + f.ID, order: idOrder, joined: f.search.Filters}
+	switch {
+	case class == library.WholeTitle:
+		titles.where, titles.args = `s.main_key = ? AND `+idWhere, append([]any{cutKey(f.search.Key)}, idArgs...)
+		return titles, nil
+	case class == library.TitleBegins && (len(terms) > 1 || terms[0].Beginning != ""):
+		titles.where, titles.args = `s.main_key >= ? AND s.main_key < ? AND `+idWhere, append([]any{cutKey(f.search.Key), cutKey(f.search.Key) + lastRune}, idArgs...)
+		titles.sorts = true
+		return titles, nil
+	case class == library.TitleBegins:
+		first := terms[0]
+		first.Places = library.BeginsMain
+		return f.listed(ctx, append([]library.Term{first}, f.search.Filters...), 0, after)
+	}
+	var not library.Places
+	if class == library.InTitle {
+		terms = slices.Clone(terms)
+		for i, t := range terms {
+			terms[i] = t.InMainAlone()
+		}
+	} else if class == library.Elsewhere && len(terms) == 1 && len(f.search.Filters) == 0 {
+		not = terms[0].InMainAlone().Places
+	}
+	if len(terms) == 1 && len(f.search.Filters) == 0 && f.available == nil && terms[0].Beginning != "" {
+		return f.ranged(terms[0], not, after), nil
+	}
+	if all := append(slices.Clone(terms), f.search.Filters...); len(all) > 0 {
+		return f.listed(ctx, all, not, after)
+	}
+	where, order, args := f.byID(`b.id`, after)
+	if f.available != nil && !*f.available {
+		where = `b.none_free = 1 AND ` + where
+	}
+	return source{from: f.Table + ` b`, key: `b.id`, where: where, order: order, args: args}, nil
+}
+
+func cutKey(key string) string {
+	main, _, _ := library.SortKeys(key + "\n\n\n\n\n")
+	return main
+}
+
+// read reads the next candidates of a source.
+func (f *finder) read(ctx context.Context, s source, sort string, limit int) ([]found, error) {
+	var b strings.Builder
+	var args []any
+	b.WriteString(`SELECT ` + s.key + `, s.text`)
+	if sort != "" {
+		b.WriteString(`, s.` + sort)
+	}
+	b.WriteString(` FROM ` + s.from)
+	if strings.HasPrefix(s.from, `(`) {
+		args = append(append(args, s.args...), limit)
+	}
+	for i, t := range s.joined[:min(len(s.joined), maxJoined)] {
+		x := `x` + strconv.Itoa(i)
+		b.WriteString(f.join + f.Words + ` ` + x + ` ON ` + x + `.word = ? AND ` + x + `.` + f.ID + ` = ` + s.key + ` AND ` + x + `.places & ? <> 0`)
+		args = append(args, t.Word, int64(t.Places))
+	}
+	if !strings.HasPrefix(s.from, f.Texts) {
+		b.WriteString(f.join + f.Texts + ` s ON s.` + f.ID + ` = ` + s.key)
+	}
+	if f.available != nil {
+		if !strings.HasPrefix(s.from, f.Table+` `) {
+			b.WriteString(f.join + f.Table + ` b ON b.id = ` + s.key)
+		}
+		s.where += ` AND b.deleted_at IS NULL AND b.on_loan ` + map[bool]string{true: `<`, false: `>=`}[*f.available] + ` b.copies`
+	}
+	b.WriteString(` WHERE ` + s.where + s.order + ` LIMIT ?`)
+	if !strings.HasPrefix(s.from, `(`) {
+		args = append(args, s.args...)
+	}
+	return collect(ctx, f, func(scan func(...any) error) (r found, err error) {
+		into := []any{&r.ID, &r.text}
+		if sort != "" {
+			into = append(into, &r.Key)
+		}
+		return r, scan(into...)
+	}, b.String(), append(args, limit))
+}
+
+// walk goes through a source until take has had enough. next makes the source anew behind a place.
+func (f *finder) walk(ctx context.Context, sort string, after library.Place, chunk int, next func(library.Place) (source, error), take func(found, library.Class) bool) error {
+	for chunk = max(chunk, minChunk); ; chunk = min(2*chunk, maxChunk) {
+		s, err := next(after)
+		if err != nil {
+			return err
+		}
+		if s.sorts {
+			chunk = maxChunk / 2 // seldom more than once
+		}
+		rows, err := f.read(ctx, s, sort, chunk)
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			after = r.Place
+			if class, ok := f.search.Match(r.text); ok && !take(r, class) {
+				return nil
+			}
+		}
+		if len(rows) < chunk {
+			return nil
+		}
+	}
+}
+
+// page finds the first records behind a place, limit at the most.
+func (f *finder) page(ctx context.Context, after library.Place, limit int, sort string) (list []found, err error) {
+	if f.search.Nothing {
+		return nil, nil
+	}
+	if sort != "" {
+		return f.sorted(ctx, after, limit, sort)
+	}
+	if len(f.search.Terms) == 0 || f.newest {
+		const any = library.Elsewhere + 1
+		err = f.walk(ctx, "", after, limit, func(p library.Place) (source, error) { return f.source(ctx, any, p.ID) }, func(r found, _ library.Class) bool {
+			list = append(list, r)
+			return len(list) < limit
+		})
+		return list, err
+	}
+	for class := after.Class; class <= library.Elsewhere && len(list) < limit; class++ {
+		err := f.walk(ctx, "", after, limit-len(list), func(p library.Place) (source, error) { return f.source(ctx, class, p.ID) }, func(r found, c library.Class) bool {
+			if c == class {
+				r.Class = class
+				list = append(list, r)
+			}
+			return len(list) < limit
+		})
+		if err != nil {
+			return nil, err
+		}
+		after = library.Place{}
+	}
+	return list, nil
+}
+
+// sorted is page in the order of a column: of few, those that match are read and sorted; of many, the column's index is walked.
+func (f *finder) sorted(ctx context.Context, after library.Place, limit int, sort string) (list []found, err error) {
+	less := func(a, b library.Place) int {
+		c := strings.Compare(a.Key, b.Key)
+		if sort == yearKey {
+			x, _ := strconv.Atoi(a.Key)
+			y, _ := strconv.Atoi(b.Key)
+			c = cmp.Compare(x, y)
+		}
+		return cmp.Or(c, cmp.Compare(a.ID, b.ID))
+	}
+	if len(f.search.Terms)+len(f.search.Filters) > 0 {
+		const any = library.Elsewhere + 1
+		seen := 0
+		err := f.walk(ctx, sort, library.Place{}, maxChunk, func(p library.Place) (source, error) { return f.source(ctx, any, p.ID) }, func(r found, _ library.Class) bool {
+			seen++
+			if after.ID == 0 || less(r.Place, after) > 0 {
+				list = append(list, r)
+			}
+			return seen <= sortable
+		})
+		if err != nil {
+			return nil, err
+		}
+		if seen <= sortable {
+			slices.SortFunc(list, func(a, b found) int { return less(a.Place, b.Place) })
+			return list[:min(len(list), limit)], nil
+		}
+		list = nil
+	}
+	terms, err := f.rarestFirst(ctx, append(slices.Clone(f.search.Terms), f.search.Filters...), 0)
+	if err != nil {
+		return nil, err
+	}
+	err = f.walk(ctx, sort, after, limit, func(p library.Place) (source, error) {
+		s := source{from: f.Texts + ` s`, key: `s.` + f.ID, order: ` ORDER BY s.` + sort + `, s.` + f.ID, where: `1 = 1`, joined: terms}
+		if p.ID > 0 {
+			var key any = p.Key
+			if sort == yearKey {
+				key, _ = strconv.Atoi(p.Key)
+			}
+			s.where, s.args = `s.`+sort+` >= ? AND (s.`+sort+` > ? OR s.`+f.ID+` > ?)`, []any{key, key, p.ID}
+		}
+		return s, nil
+	}, func(r found, _ library.Class) bool {
+		list = append(list, r)
+		return len(list) < limit
+	})
+	return list, err
+}
+
+const yearKey = "year_key"
+
+// sortColumns are what the orders sort by.
+var sortColumns = map[library.BookSort]string{library.SortByTitle: "main_key", library.SortByAuthor: "author_key", library.SortByYear: yearKey}
+
+// orderOf has the ids of a page, and where the next one begins.
+func orderOf(list []found, limit int) (ids []any, next *library.Place) {
+	if len(list) > limit {
+		list = list[:limit]
+		next = &list[limit-1].Place
+	}
+	for _, r := range list {
+		ids = append(ids, r.ID)
+	}
+	return ids, next
+}
+
+// inOrder puts records into the order of ids. Who has gone meanwhile is left out.
+func inOrder[T any](ids []any, records []T, id func(*T) int64) []T {
+	at := make(map[int64]int, len(ids))
+	for i, id := range ids {
+		at[id.(int64)] = i
+	}
+	slices.SortFunc(records, func(a, b T) int { return at[id(&a)] - at[id(&b)] })
+	return records
+}
+
+func place(p *library.Place) library.Place {
+	if p == nil {
+		return library.Place{}
+	}
+	return *p
+}
+
+// SearchBooks is library.Store's.
+func (s *Store) SearchBooks(ctx context.Context, q library.BookQuery, after *library.Place, limit int) (books []library.Book, next *library.Place, err error) {
+	if err := q.Clean(); err != nil {
+		return nil, nil, err
+	}
+	err = s.read(ctx, func(r querier) error {
+		f := finder{querier: r, Index: words.Books, search: q.SearchFor(), available: q.Available, join: s.dialect.join, newest: q.Sort == library.SortByNewest}
+		list, err := f.page(ctx, place(after), limit+1, sortColumns[q.Sort])
+		if err != nil {
+			return err
+		}
+		var ids []any
+		ids, next = orderOf(list, limit)
+		books = []library.Book{}
+		if len(ids) == 0 {
+			return nil
+		}
+		err = readBooks(func(from string, stale *bool) error {
+			books, err = collectPage(ctx, r, len(ids), scanBook(stale), from+` WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL`, ids)
+			return err
+		})
+		books = inOrder(ids, books, func(b *library.Book) int64 { return b.ID })
+		return err
+	})
+	return books, next, err
+}
+
+// SearchUsers is library.Store's.
+func (s *Store) SearchUsers(ctx context.Context, text string, after *library.Place, limit int) (users []library.User, next *library.Place, err error) {
+	q := library.BookQuery{Text: text}
+	if err := q.Clean(); err != nil {
+		return nil, nil, err
+	}
+	err = s.read(ctx, func(r querier) error {
+		f := finder{querier: r, Index: words.Users, search: library.SearchUsersFor(q.Text), join: s.dialect.join}
+		list, err := f.page(ctx, place(after), limit+1, "")
+		if err != nil {
+			return err
+		}
+		var ids []any
+		ids, next = orderOf(list, limit)
+		users = []library.User{}
+		if len(ids) == 0 {
+			return nil
+		}
+		users, _, err = readUsers(ctx, r, `u.id IN (`+marks(len(ids))+`)`, ids, len(ids))
+		users = inOrder(ids, users, func(u *library.User) int64 { return u.ID })
+		return err
+	})
+	return users, next, err
+}

@@ -1,0 +1,243 @@
+package db_test
+
+import (
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"library-management/db"
+	"library-management/internal/dbtest"
+	"library-management/library"
+)
+
+// BenchmarkSearch makes a catalogue of SEARCH_TITLES titles (20,000; the table of docs/performance.md has 1,000,000) and measures
+// each kind of search in it, on SQLite and on MySQL: the median, and what one in twenty takes longer than.
+func BenchmarkSearch(b *testing.B) {
+	titles := 20_000
+	if n, err := strconv.Atoi(os.Getenv("SEARCH_TITLES")); err == nil {
+		titles = n
+	}
+	for _, engine := range []struct {
+		name string
+		make func(testing.TB) *dbtest.Database
+	}{{"sqlite", dbtest.SQLite}, {"mysql", dbtest.MySQL}} {
+		b.Run(engine.name, func(b *testing.B) {
+			d := engine.make(b)
+			s, pool := d.Open(b), d.SQL(b)
+			began := time.Now()
+			importTitles(b, s, titles)
+			rate := float64(titles) / time.Since(began).Seconds()
+			b.Run("import", func(b *testing.B) {
+				for b.Loop() {
+				}
+				b.ReportMetric(0, "ns/op")
+				b.ReportMetric(rate, "titles/s")
+				b.ReportMetric(size(b, d, pool, "book_words", "book_texts")/float64(titles), "bytes-of-words/title")
+				b.ReportMetric(size(b, d, pool)/float64(titles), "bytes/title")
+			})
+			if d.Engine == "mysql" {
+				if _, err := pool.Exec(`ANALYZE TABLE books, book_texts, book_words`); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for _, c := range searchCases(titles) {
+				b.Run(strings.ReplaceAll(c.name, " ", "_"), func(b *testing.B) { measure(b, s, c) })
+			}
+		})
+	}
+}
+
+type searchCase struct {
+	name  string
+	query func(*rand.Rand) library.BookQuery
+	page  int // which page is measured; 0: the first
+}
+
+// searchCases are the kinds of search.
+func searchCases(titles int) []searchCase {
+	words := vocabulary()
+	text := func(s string) func(*rand.Rand) library.BookQuery {
+		return func(*rand.Rand) library.BookQuery { return library.BookQuery{Text: s} }
+	}
+	any := func(f func(r *rand.Rand) string) func(*rand.Rand) library.BookQuery {
+		return func(r *rand.Rand) library.BookQuery { return library.BookQuery{Text: f(r)} }
+	}
+	return []searchCase{
+		{"the commonest word", text("the"), 0},
+		{"the two commonest", text("the of"), 0},
+		{"three of the commonest", text("the of and"), 0},
+		{"one letter", any(func(r *rand.Rand) string { return string(rune('a' + r.IntN(26))) }), 0},
+		{"two letters", any(func(r *rand.Rand) string { return words[100+r.IntN(1000)][:2] }), 0},
+		{"four letters", any(func(r *rand.Rand) string { return words[100+r.IntN(1000)][:4] }), 0},
+		{"a common word of four letters", any(func(r *rand.Rand) string { return words[12+r.IntN(20)][:4] }), 0},
+		{"a common word and one letter", any(func(r *rand.Rand) string { return "the " + string(rune('a'+r.IntN(26))) }), 0},
+		{"a rare word", any(func(r *rand.Rand) string { return words[20_000+r.IntN(60_000)] }), 0},
+		{"a rare word beside a common one", any(func(r *rand.Rand) string { return "the " + words[20_000+r.IntN(60_000)] }), 0},
+		{"a whole title", any(func(r *rand.Rand) string { return titleOf(r.IntN(titles)).Title }), 0},
+		{"an ISBN", any(func(r *rand.Rand) string { return isbnOf(r.IntN(titles)) }), 0},
+		{"an author", any(func(r *rand.Rand) string { return titleOf(r.IntN(titles)).Author }), 0},
+		{"nothing", text("zzzzqq"), 0},
+		{"common words that meet rarely", text("der the"), 0},
+		{"in a category", func(*rand.Rand) library.BookQuery { return library.BookQuery{Text: "the of", Category: "Category 7"} }, 0},
+		{"not available", func(*rand.Rand) library.BookQuery { return library.BookQuery{Text: "the", Available: new(false)} }, 0},
+		{"by title, the commonest", func(*rand.Rand) library.BookQuery {
+			return library.BookQuery{Text: "the of", Sort: library.SortByTitle}
+		}, 0},
+		{"by year, some thousands", func(*rand.Rand) library.BookQuery {
+			return library.BookQuery{Text: words[60], Sort: library.SortByYear}
+		}, 0},
+		{"newest first, the commonest", func(*rand.Rand) library.BookQuery {
+			return library.BookQuery{Text: "the of", Sort: library.SortByNewest}
+		}, 0},
+		{"page 20 of the two commonest", text("the of"), 20},
+	}
+}
+
+func measure(b *testing.B, s *db.Store, c searchCase) {
+	r := rand.New(rand.NewPCG(7, 7))
+	var after *library.Place
+	for range c.page {
+		var err error
+		if _, after, err = s.SearchBooks(ctx, c.query(r), after, 100); err != nil || after == nil {
+			b.Skipf("there is no page %d: %v", c.page, err)
+		}
+	}
+	var took []time.Duration
+	found := 0
+	for b.Loop() {
+		q := c.query(r)
+		began := time.Now()
+		books, _, err := s.SearchBooks(ctx, q, after, 100)
+		took = append(took, time.Since(began))
+		if err != nil {
+			b.Fatalf("%+v: %v", q, err)
+		}
+		found += len(books)
+	}
+	slices.Sort(took)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(took[len(took)/2].Seconds()*1000, "ms-p50")
+	b.ReportMetric(took[len(took)*95/100].Seconds()*1000, "ms-p95")
+	b.ReportMetric(float64(found)/float64(len(took)), "books")
+}
+
+// importTitles imports a catalogue as library import does.
+func importTitles(t testing.TB, s *db.Store, titles int) {
+	t.Helper()
+	const batch = 1000
+	for n := 0; n < titles; n += batch {
+		var rows []func(*library.Book)
+		for i := n; i < min(n+batch, titles); i++ {
+			made := titleOf(i)
+			rows = append(rows, func(b *library.Book) { made.ID = b.ID; *b = made })
+		}
+		results, err := s.ImportBooks(ctx, rows)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range results {
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+		}
+	}
+}
+
+// titleOf is the nth title of the catalogue: its words are as frequent as in a real one, by Zipf's law, and its last tenth is in another
+// language, whose common words the others lack.
+func titleOf(n int) library.Book {
+	r := rand.New(rand.NewPCG(uint64(n), 42))
+	words := vocabulary()
+	zipf := rand.NewZipf(r, 1.08, 2.5, uint64(len(words)-1))
+	var title []string
+	for range 2 + r.IntN(8) {
+		title = append(title, words[zipf.Uint64()])
+	}
+	language := "en"
+	if n%1000 >= 900 {
+		language = "de"
+		for i, w := range title {
+			title[i] = map[string]string{"the": "der", "of": "und", "and": "die", "a": "das", "in": "im", "to": "von"}[w]
+			if title[i] == "" {
+				title[i] = w + "en"
+			}
+		}
+	}
+	b := library.Book{
+		Title: strings.Join(title, " "), Author: words[500+r.IntN(3000)] + " " + words[30_000+zipf.Uint64()%20_000],
+		Copies: 1, Category: fmt.Sprint("Category ", r.IntN(40)), Language: language, PublishedYear: new(1900 + r.IntN(125)),
+	}
+	if n%5 > 0 {
+		b.ISBN = isbnOf(n)
+	} else {
+		b.Barcode = fmt.Sprint("b", n)
+	}
+	return b
+}
+
+// isbnOf is the ISBN-13 of the nth title.
+func isbnOf(n int) string {
+	digits := fmt.Sprintf("978%09d", n*7919%1_000_000_000)
+	for check := range 10 {
+		if isbn, ok := library.ISBN13(digits + strconv.Itoa(check)); ok {
+			return isbn
+		}
+	}
+	panic(digits)
+}
+
+var made []string
+
+// vocabulary is 80,000 words, the commonest first.
+func vocabulary() []string {
+	if made != nil {
+		return made
+	}
+	r := rand.New(rand.NewPCG(3, 3))
+	first := strings.Fields("s s s s c c c p p p b b b m m m a a a d d t t r r h h l l f f e e i g g w w n o v j k u y q z x st tr pr ch br")
+	rest := strings.Fields("a e i o u ar er in an en or al is on at ion is ed ing el ti ra ro ne re li mo ta va co de lo mi nu pe so")
+	seen := map[string]bool{}
+	made = strings.Fields("the of and a in to for on an with history new world life guide american")
+	for _, w := range made {
+		seen[w] = true
+	}
+	for len(made) < 80_000 {
+		w := first[r.IntN(len(first))]
+		for range 2 + r.IntN(3) {
+			w += rest[r.IntN(len(rest))]
+		}
+		if len(w) >= 4 && !seen[w] {
+			seen[w] = true
+			made = append(made, w)
+		}
+	}
+	return made
+}
+
+// size is how many bytes tables take with their indexes; without names, all of them.
+func size(t testing.TB, d *dbtest.Database, pool *sql.DB, tables ...string) (bytes float64) {
+	t.Helper()
+	query := `SELECT SUM(pgsize) FROM dbstat WHERE 1 = 1`
+	if len(tables) > 0 {
+		query += ` AND name IN (SELECT name FROM sqlite_master WHERE tbl_name IN ('` + strings.Join(tables, `', '`) + `'))`
+	}
+	if d.Engine == "mysql" {
+		query = `SELECT SUM(data_length + index_length) FROM information_schema.tables WHERE table_schema = DATABASE()`
+		if len(tables) > 0 {
+			query += ` AND table_name IN ('` + strings.Join(tables, `', '`) + `')`
+			if _, err := pool.Exec(`ANALYZE TABLE ` + strings.Join(tables, `, `)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := pool.QueryRow(query).Scan(&bytes); err != nil {
+		t.Fatal(err)
+	}
+	return bytes
+}
