@@ -467,6 +467,10 @@ func TestCheck(t *testing.T) {
 		{"any origin where no key is needed", handlers.Config{CORSOrigins: []string{"*"}, Access: handlers.OpenToThisMachine}, false},
 		{"origin without scheme", handlers.Config{CORSOrigins: []string{"a.example"}}, false},
 		{"origin with path", handlers.Config{CORSOrigins: []string{"https://a.example/x"}}, false},
+		{"any origin of https", handlers.Config{CORSOrigins: []string{"https://*"}, Access: handlers.OpenToThisMachine}, false},
+		{"any origin of a port", handlers.Config{CORSOrigins: []string{"http://*:8000"}}, false},
+		{"names that begin or end in one way", handlers.Config{CORSOrigins: []string{"https://*library.example"}}, false},
+		{"stars at two places", handlers.Config{CORSOrigins: []string{"https://*.*.example"}}, false},
 		{"empty origin", handlers.Config{CORSOrigins: []string{""}}, false},
 	} {
 		t.Run(s.name, func(t *testing.T) {
