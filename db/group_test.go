@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"library-management/db"
 	"library-management/internal/dbtest"
@@ -93,6 +94,25 @@ func TestGroup(t *testing.T) {
 		errs := together(t, d, s, borrow(a), borrow(b), giveBack, borrow(b))
 		for i, code := range []string{"", library.ErrNotAvailable.Code, "", ""} {
 			refused(t, errs[i], code)
+		}
+	})
+	t.Run("reads go on beside it, and see what is committed", func(t *testing.T) {
+		_, s := setUp(t)
+		book := newBook(t, s, 1)
+		_, err := s.UpdateBook(key("reading", "1"), book.ID, func(b *library.Book) error {
+			b.Title = "changed"
+			soon, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			for range 20 {
+				if b, err := s.FindBook(soon, book.ID); err != nil || b.Title != book.Title {
+					t.Errorf("%q, %v", b.Title, err)
+				}
+			}
+			return nil
+		})
+		refused(t, err, "")
+		if b, err := s.FindBook(ctx, book.ID); err != nil || b.Title != "changed" {
+			t.Errorf("%q, %v", b.Title, err)
 		}
 	})
 	t.Run("a failure is undone alone", func(t *testing.T) {
