@@ -281,8 +281,8 @@ type callers struct {
 // known is a token that was found.
 type known struct {
 	caller library.Caller
-	// since is when it was asked for: what is committed later is not in it.
-	since time.Time
+	// since is when it was asked for: what is committed later is not in it. It is used until then, the zero time for never.
+	since, until time.Time
 	// expiresOn is the key's, nil: never; ends is the session's, zero for a key.
 	expiresOn *library.Date
 	ends      time.Time
@@ -338,7 +338,13 @@ func (s *Store) caller(ctx context.Context, hash hashed, ask func(context.Contex
 	defer cancel()
 	since := s.clock()
 	l.found, l.err = ask(ctx)
-	l.found.since = since
+	l.found.since, l.found.until = since, since.Add(knownFor)
+	if ends := l.found.ends; !ends.IsZero() && ends.Before(l.found.until) {
+		l.found.until = ends
+	}
+	if on := l.found.expiresOn; on != nil && s.policy.Today(l.found.until) > *on { // in its last seconds it is asked for each time
+		l.found.until = time.Time{}
+	}
 	return l.found.caller, l.err
 }
 
@@ -367,8 +373,7 @@ func (s *Store) clock() time.Time { return s.now().Round(0) }
 // fresh reports whether what is known may be used without asking again. A clock that was set back makes it stale.
 func (s *Store) fresh(k known) bool {
 	now := s.clock()
-	age := now.Sub(k.since)
-	return age >= 0 && age < knownFor && (k.ends.IsZero() || now.Before(k.ends)) && (k.expiresOn == nil || *k.expiresOn >= s.policy.Today(now))
+	return !now.Before(k.since) && now.Before(k.until)
 }
 
 // forget forgets those callers, and has no question that was asked before be remembered or answer who asks from now on.
