@@ -48,6 +48,7 @@ func TestSettings_bad(t *testing.T) {
 		{"BORROW_LIMIT", "0", "BORROW_LIMIT: must be from 1 to 1000000"},
 		{"BORROW_LIMIT", "two", `BORROW_LIMIT: "two" is not a whole number`},
 		{"LOAN_DAYS", "-1", "LOAN_DAYS: must be from 1 to 3650"},
+		{"MAX_RENEWALS", "-1", "MAX_RENEWALS: must be from 0 to 1000"},
 		{"FINE_PER_DAY", "0.5", `FINE_PER_DAY: "0.5" is not a whole number`},
 		{"TZ_NAME", "Mars/Base", `TZ_NAME: "Mars/Base" is not a time zone`},
 		{"DRAIN_DELAY", "3", `DRAIN_DELAY: "3" is not a duration such as 30s or 3m`},

@@ -57,6 +57,7 @@ type settings struct {
 
 	BorrowLimit int    `envconfig:"BORROW_LIMIT" default:"2" desc:"books a user may have out at once"`
 	LoanDays    int    `envconfig:"LOAN_DAYS" default:"14" desc:"days from the loan to its due date"`
+	MaxRenewals int    `envconfig:"MAX_RENEWALS" default:"2" desc:"how often a loan may be renewed"`
 	FinePerDay  int64  `envconfig:"FINE_PER_DAY" default:"1" desc:"fine for each day after the due date"`
 	TZName      string `envconfig:"TZ_NAME" default:"UTC" desc:"time zone whose calendar the dates are those of"`
 
@@ -184,6 +185,7 @@ func (s *settings) check() (err error) {
 	}{
 		{"BORROW_LIMIT", int64(s.BorrowLimit), 1, 1_000_000},
 		{"LOAN_DAYS", int64(s.LoanDays), 1, 3650},
+		{"MAX_RENEWALS", int64(s.MaxRenewals), 0, 1000},
 		{"FINE_PER_DAY", s.FinePerDay, 0, 1_000_000},
 		{"DB_MAX_OPEN_CONNS", int64(s.DBMaxOpenConns), 0, 10_000},
 		{"DB_MAX_IDLE_CONNS", int64(s.DBMaxIdleConns), 0, 10_000},
@@ -311,7 +313,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 func (s settings) policy() library.Policy {
-	return library.Policy{BorrowLimit: s.BorrowLimit, LoanDays: s.LoanDays, FinePerDay: s.FinePerDay, Location: s.location}
+	return library.Policy{BorrowLimit: s.BorrowLimit, LoanDays: s.LoanDays, MaxRenewals: s.MaxRenewals, FinePerDay: s.FinePerDay, Location: s.location}
 }
 
 func (s settings) database(logger *slog.Logger) db.Config {

@@ -253,6 +253,13 @@ func TestRoundTrips(t *testing.T) {
 		_, err := s.Borrow(ctx, b.ID, full.ID)
 		refused(t, err, "")
 	}
+	again := newBook(t, s, 1)
+	_, err := s.Borrow(ctx, again.ID, u.ID)
+	refused(t, err, "")
+	returned := onlyLoan(t, s, u.ID).ID
+	_, err = s.ReturnLoan(ctx, returned)
+	refused(t, err, "")
+	mine := returned + 1                             // the loan that is made next
 	if _, err := s.FindBook(ctx, b.ID); err != nil { // on a connection whose session is set already
 		t.Fatal(err)
 	}
@@ -276,6 +283,21 @@ func TestRoundTrips(t *testing.T) {
 		{"borrow_what_is_out", 2, library.ErrNotAvailable.Code, func() error { _, err := s.Borrow(ctx, out.ID, u.ID); return err }},
 		{"borrow_at_the_limit", 2, library.ErrBorrowLimit.Code, func() error { _, err := s.Borrow(ctx, b.ID, full.ID); return err }},
 		{"borrow_by_nobody", 2, library.ErrUserNotFound.Code, func() error { _, err := s.Borrow(ctx, b.ID, 1<<40); return err }},
+		{"renew", 2, "", func() error { _, err := s.Renew(ctx, b.ID, u.ID); return err }},
+		{"renew_by_loan", 3, "", func() error { _, err := s.RenewLoan(ctx, mine); return err }},
+		{"renew_too_often", 2, library.ErrRenewalLimit.Code, func() error { _, err := s.Renew(ctx, b.ID, u.ID); return err }},
+		{"return_by_loan_again", 3, library.ErrNotBorrowed.Code, func() error {
+			_, err := s.ReturnLoan(ctx, returned)
+			return err
+		}},
+		{"find_loans", 1, "", func() error {
+			_, _, err := s.FindLoans(ctx, library.LoanFilter{}, library.LoanPage{Limit: 50})
+			return err
+		}},
+		{"find_loans_of_user", 2, "", func() error {
+			_, _, err := s.FindUserLoans(ctx, library.LoanFilter{UserID: u.ID}, library.LoanPage{Limit: 50})
+			return err
+		}},
 		{"return", 2, "", func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
 		{"return_twice", 2, library.ErrNotBorrowed.Code, func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
 		{"delete_book", 3, "", func() error { return s.DeleteBook(ctx, b.ID, nil) }},

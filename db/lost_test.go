@@ -130,6 +130,26 @@ var writings = map[string]func(t testing.TB, s *db.Store) writing{
 		w.next = func(s *db.Store) error { _, err := s.BeginSession(ctx, token, ""); return err }
 		return w
 	},
+	"renew": func(t testing.TB, s *db.Store) writing {
+		w, b, u, _ := lentToday(t)
+		w.do = func(ctx context.Context, s *db.Store) (any, error) { return s.Renew(ctx, b.ID, u.ID) }
+		return w
+	},
+	"renew_loan": func(t testing.TB, s *db.Store) writing {
+		w, _, _, loan := lentToday(t)
+		w.do = func(ctx context.Context, s *db.Store) (any, error) { return s.RenewLoan(ctx, loan) }
+		return w
+	},
+	"return_loan": func(t testing.TB, s *db.Store) writing {
+		b, u := newBook(t, s, 1), newUser(t, s)
+		_, err := s.Borrow(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		loan := onlyLoan(t, s, u.ID).ID
+		w := writing{see: seeLoans, args: []any{b.ID}, done: "1 loans, 0 open, 6 fines", after: "2 loans, 1 open, 6 fines"}
+		w.do = func(ctx context.Context, s *db.Store) (any, error) { return s.ReturnLoan(ctx, loan) }
+		w.next = func(s *db.Store) error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }
+		return w
+	},
 	"import_books": func(t testing.TB, s *db.Store) writing {
 		author := fmt.Sprintf("Author %d", serial.Add(1))
 		var rows []func(*library.Book)
@@ -176,6 +196,17 @@ var writings = map[string]func(t testing.TB, s *db.Store) writing{
 		}
 		return w
 	},
+}
+
+// lentToday is a renewal's writing, but for what it does: of a loan that was not made 20 days ago, which would be overdue.
+func lentToday(t testing.TB) (w writing, b library.Book, u library.User, loan int64) {
+	s := t.(*lossesOf).other
+	b, u = newBook(t, s, 1), newUser(t, s)
+	_, err := s.Borrow(ctx, b.ID, u.ID)
+	refused(t, err, "")
+	w = writing{see: `SELECT CONCAT(renewals, ' renewals') FROM loans WHERE book_id = ?`, args: []any{b.ID}, done: "1 renewals", after: "2 renewals"}
+	w.next = func(s *db.Store) error { _, err := s.Renew(ctx, b.ID, u.ID); return err }
+	return w, b, u, onlyLoan(t, s, u.ID).ID
 }
 
 const seeLoans = `

@@ -30,6 +30,7 @@ type model struct {
 type modelLoan struct {
 	book, user int64
 	due        library.Date
+	renewals   int
 	returned   bool
 }
 
@@ -91,6 +92,29 @@ func (m *model) borrow(book, user int64, today library.Date) string {
 	return ""
 }
 
+func (m *model) renew(book, user int64, today library.Date) string {
+	switch {
+	case m.users[user] == nil:
+		return library.ErrUserNotFound.Code
+	case m.books[book] == nil:
+		return library.ErrBookNotFound.Code
+	case len(m.of(book, user)) == 0:
+		return library.ErrNotBorrowed.Code
+	}
+	l := m.of(book, user)[0]
+	if l.renewals == m.policy.MaxRenewals {
+		return library.ErrRenewalLimit.Code
+	}
+	if today > l.due {
+		return library.ErrOverdue.Code
+	}
+	l.renewals++
+	if due := today.AddDays(m.policy.LoanDays); due > l.due {
+		l.due = due
+	}
+	return ""
+}
+
 func (m *model) giveBack(book, user int64, today library.Date) string {
 	switch {
 	case m.users[user] == nil:
@@ -127,7 +151,7 @@ func (m *model) emailTaken(email string, own int64) bool {
 // Any sequence of operations gives what the model gives, answer for answer and code for code.
 func TestStoreDoesAsTheModel(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
-		p := library.Policy{BorrowLimit: 2, LoanDays: 3, FinePerDay: 2}
+		p := library.Policy{BorrowLimit: 2, LoanDays: 3, MaxRenewals: 2, FinePerDay: 2}
 		var c clock
 		c.set(t, "2026-03-01T12:00:00Z")
 		s := d.Open(t, at(&c, p))
@@ -150,6 +174,14 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 			copies := rapid.IntRange(1, 3)
 			oneBook := func() int64 { return rapid.SampledFrom(bookIDs).Draw(t, "book") }
 			oneUser := func() int64 { return rapid.SampledFrom(userIDs).Draw(t, "user") }
+			// oneLoan is a book and a user, as likely as not of an open loan.
+			oneLoan := func(t *rapid.T) (book, user int64) {
+				if open := m.open(func(*modelLoan) bool { return true }); len(open) > 0 && rapid.Bool().Draw(t, "what is out") {
+					l := rapid.SampledFrom(open).Draw(t, "loan")
+					return l.book, l.user
+				}
+				return oneBook(), oneUser()
+			}
 			want := func(err error, code string) {
 				t.Helper()
 				if got := library.CodeOf(err); got != code || (err == nil) != (code == "") {
@@ -259,12 +291,22 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 						same(made, got)
 					}
 				},
-				"return": func(t *rapid.T) {
-					b, u := oneBook(), oneUser()
-					if open := m.open(func(*modelLoan) bool { return true }); len(open) > 0 && rapid.Bool().Draw(t, "what is out") {
-						l := rapid.SampledFrom(open).Draw(t, "loan")
-						b, u = l.book, l.user
+				"renew": func(t *rapid.T) {
+					b, u := oneLoan(t)
+					tried, tryErr := s.PreviewRenewal(ctx, b, u)
+					got, err := s.Renew(ctx, b, u)
+					code := m.renew(b, u, today())
+					want(err, code)
+					want(tryErr, code)
+					if code == "" {
+						renewed := m.book(b)
+						renewed.BorrowedByID, renewed.DueDate = &u, &m.of(b, u)[0].due
+						same(renewed, got)
+						same(renewed, tried)
 					}
+				},
+				"return": func(t *rapid.T) {
+					b, u := oneLoan(t)
 					got, err := s.Return(ctx, b, u)
 					code := m.giveBack(b, u, today())
 					want(err, code)

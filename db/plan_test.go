@@ -70,6 +70,7 @@ func TestPagesCostTheSame(t *testing.T) {
 		// The 2,000 that are open of 22,000.
 		{"open_loans", func() { s.OpenLoans(ctx) }, func() { s.OpenLoans(ctx) }, 2005},
 		{"borrow_by_a_user_of_20000_loans", func() { s.Borrow(ctx, 11, 1) }, func() { s.Borrow(ctx, 19991, 19991) }, 10},
+		{"renew_by_a_user_of_20000_loans", func() { s.Renew(ctx, 11, 1) }, func() { s.Renew(ctx, 19991, 19991) }, 10},
 		{"return_by_a_user_of_20000_loans", func() { s.Return(ctx, 11, 1) }, func() { s.Return(ctx, 19991, 19991) }, 15},
 	} {
 		t.Run(test.name, func(t *testing.T) {

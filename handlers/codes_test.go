@@ -56,6 +56,24 @@ func (f failing) Borrow(context.Context, int64, int64) (library.Book, error) {
 func (f failing) Return(context.Context, int64, int64) (library.Book, error) {
 	return library.Book{}, f.err
 }
+func (f failing) PreviewBorrow(context.Context, int64, int64) (library.Book, error) {
+	return library.Book{}, f.err
+}
+func (f failing) Renew(context.Context, int64, int64) (library.Book, error) {
+	return library.Book{}, f.err
+}
+func (f failing) PreviewRenewal(context.Context, int64, int64) (library.Book, error) {
+	return library.Book{}, f.err
+}
+func (f failing) RenewLoan(context.Context, int64) (library.Loan, error) {
+	return library.Loan{}, f.err
+}
+func (f failing) PreviewLoanRenewal(context.Context, int64) (library.Loan, error) {
+	return library.Loan{}, f.err
+}
+func (f failing) ReturnLoan(context.Context, int64) (library.Loan, error) {
+	return library.Loan{}, f.err
+}
 func (f failing) FindLoan(context.Context, int64) (library.Loan, error) {
 	return library.Loan{}, f.err
 }
@@ -102,6 +120,7 @@ func TestCodes(t *testing.T) {
 	byStore := map[string]*library.Error{
 		"unavailable": library.ErrUnavailable, "overloaded": library.ErrOverloaded,
 		"unknown_outcome": library.ErrUnknownOutcome, "storage_full": library.ErrStorageFull, "idempotency_key_in_use": library.ErrIdempotencyKeyInUse,
+		"overdue": library.ErrOverdue,
 	}
 	// What each operation is asked where nothing else is said.
 	requests := map[string]string{
@@ -111,6 +130,7 @@ func TestCodes(t *testing.T) {
 		"update-user": "PATCH /users/1 " + user, "delete-user": "DELETE /users/1",
 		"borrow-book": "POST /books/1/borrow/1", "return-book": "POST /books/1/return/1",
 		"list-loans": "GET /loans/", "get-loan": "GET /loans/1", "list-user-loans": "GET /users/1/loans",
+		"renew-book": "POST /books/1/renew/1", "renew-loan": "POST /loans/1/renew", "return-loan": "POST /loans/1/return",
 		"list-keys": "GET /keys/", "create-key": "POST /keys/ " + `{"name":"Desk","role":"desk"}`, "revoke-key": "DELETE /keys/ADMIN",
 		"begin-session": "POST /session " + `{"key":"TOKEN"}`, "end-session": "DELETE /session",
 		"check-liveness": "GET /livez", "check-readiness": "GET /readyz", "explain-problem": "GET /problems/invalid",
@@ -127,6 +147,10 @@ func TestCodes(t *testing.T) {
 		"not_available":       append(slices.Clone(twoUsers), "POST /books/ "+book, "POST /books/1/borrow/2", ""),
 		"borrow_limit":        {"POST /users/ " + user, "POST /books/ " + book, another, another, "POST /books/2/borrow/1", "POST /books/3/borrow/1", ""},
 
+		"renewal_limit":            append(slices.Clone(twoUsers), "POST /books/ "+book, "POST /books/1/borrow/1", "POST /books/1/renew/1", "POST /loans/1/renew", ""),
+		"renew-loan not_borrowed":  append(slices.Clone(twoUsers), "POST /books/ "+book, "POST /books/1/borrow/1", "POST /books/1/return/1", ""),
+		"return-loan not_borrowed": append(slices.Clone(twoUsers), "POST /books/ "+book, "POST /books/1/borrow/1", "POST /books/1/return/1", ""),
+
 		"create-book barcode_taken":     {"POST /books/ " + `{"title":"T","author":"A","barcode":"B1"}`, ""},
 		"create-book isbn_taken":        {"POST /books/ " + `{"title":"T","author":"A","isbn":"9780441013593"}`, ""},
 		"barcode_taken":                 {another, "POST /books/ " + `{"title":"T","author":"A","barcode":"B1"}`, ""},
@@ -138,7 +162,7 @@ func TestCodes(t *testing.T) {
 
 		"replace-book copies_on_loan": append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PUT /books/1 "+`{"title":"T","author":"A","copies":1}`),
 		"update-book copies_on_loan":  append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PATCH /books/1 "+`{"copies":1}`),
-		"loan_not_found":              {"GET /loans/1"}, "list-user-loans user_not_found": {""},
+		"loan_not_found":              {""}, "list-user-loans user_not_found": {""},
 
 		"explain-problem not_found": {"GET /problems/none"},
 		"key_not_found":             {"DELETE /keys/none"},

@@ -15,9 +15,15 @@ func (a *api) loans() []route {
 		newRoute(operation{
 			Method: "POST", Path: "/books/{book_id}/borrow/{user_id}", ID: "borrow-book", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "Borrow a book",
-			Text:    "Lends a copy to the user from today. The answer names the loan that was made: borrowed_by_id and due_date are this user's, whatever other copies there are.",
+			Text:    dryRun + "Lends a copy to the user from today. The answer names the loan that was made: borrowed_by_id and due_date are this user's, whatever other copies there are.",
 			Codes:   writes(library.ErrBookNotFound, library.ErrUserNotFound, library.ErrNotAvailable, library.ErrAlreadyBorrowed, library.ErrBorrowLimit),
 		}, a.borrowBook),
+		newRoute(operation{
+			Method: "POST", Path: "/books/{book_id}/renew/{user_id}", ID: "renew-book", Tag: tagLoans, Success: 200, Role: desk,
+			Summary: "Renew a loan of a book",
+			Text:    dryRun + "Makes the user's loan due as if it began today, and never earlier than before. The answer names that loan.",
+			Codes:   writes(library.ErrBookNotFound, library.ErrUserNotFound, library.ErrNotBorrowed, library.ErrRenewalLimit, library.ErrOverdue),
+		}, a.renewBook),
 		newRoute(operation{
 			Method: "POST", Path: "/books/{book_id}/return/{user_id}", ID: "return-book", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "Return a book",
@@ -36,6 +42,18 @@ func (a *api) loans() []route {
 			Codes:   reads(library.ErrLoanNotFound),
 		}, a.findLoan),
 		newRoute(operation{
+			Method: "POST", Path: "/loans/{loan_id}/renew", ID: "renew-loan", Tag: tagLoans, Success: 200, Role: desk,
+			Summary: "Renew a loan",
+			Text:    dryRun + "Makes the loan due as if it began today, and never earlier than before.",
+			Codes:   writes(library.ErrLoanNotFound, library.ErrNotBorrowed, library.ErrRenewalLimit, library.ErrOverdue),
+		}, a.renewLoan),
+		newRoute(operation{
+			Method: "POST", Path: "/loans/{loan_id}/return", ID: "return-loan", Tag: tagLoans, Success: 200, Role: desk,
+			Summary: "Return a loan",
+			Text:    "Closes the loan and charges its fine for each day after the due date.",
+			Codes:   writes(library.ErrLoanNotFound, library.ErrNotBorrowed),
+		}, a.returnLoan),
+		newRoute(operation{
 			Method: "GET", Path: "/users/{user_id}/loans", ID: "list-user-loans", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "List the loans of a user",
 			Text:    "As the list of all loans. The history of a user who was deleted is in that list alone.",
@@ -44,18 +62,46 @@ func (a *api) loans() []route {
 	}
 }
 
-type loanInput struct {
+// LoanInput names the loan of a book by a user, for a write.
+type LoanInput struct {
 	BookPath
 	UserPath
 	Idempotency
 }
 
-func (a *api) borrowBook(ctx context.Context, in *loanInput) (*bookOutput, error) {
-	b, err := a.store.Borrow(in.withKey(ctx), in.BookID, in.UserID)
+// dryRun is what the texts of the operations say that have it.
+const dryRun = "With dry_run=true nothing changes: the answer, or the refusal with every reason for it, is what it would be now. "
+
+// DryRun lets a call be tried.
+type DryRun struct {
+	DryRun bool `query:"dry_run" doc:"Whether only to say what would come of it."`
+}
+
+func (a *api) borrowBook(ctx context.Context, in *struct {
+	LoanInput
+	DryRun
+}) (*bookOutput, error) {
+	borrow := a.store.Borrow
+	if in.DryRun.DryRun {
+		borrow = a.store.PreviewBorrow
+	}
+	b, err := borrow(in.withKey(ctx), in.BookID, in.UserID)
 	return &bookOutput{wireBook(b)}, err
 }
 
-func (a *api) returnBook(ctx context.Context, in *loanInput) (*bookOutput, error) {
+func (a *api) renewBook(ctx context.Context, in *struct {
+	LoanInput
+	DryRun
+}) (*bookOutput, error) {
+	renew := a.store.Renew
+	if in.DryRun.DryRun {
+		renew = a.store.PreviewRenewal
+	}
+	b, err := renew(in.withKey(ctx), in.BookID, in.UserID)
+	return &bookOutput{wireBook(b)}, err
+}
+
+func (a *api) returnBook(ctx context.Context, in *LoanInput) (*bookOutput, error) {
 	b, err := a.store.Return(in.withKey(ctx), in.BookID, in.UserID)
 	return &bookOutput{wireBook(b)}, err
 }
@@ -233,5 +279,26 @@ type loanOutput struct{ Body Loan }
 
 func (a *api) findLoan(ctx context.Context, in *LoanPath) (*loanOutput, error) {
 	l, err := a.store.FindLoan(ctx, in.LoanID)
+	return &loanOutput{wireLoan(ctx, l)}, err
+}
+
+func (a *api) renewLoan(ctx context.Context, in *struct {
+	LoanPath
+	Idempotency
+	DryRun
+}) (*loanOutput, error) {
+	renew := a.store.RenewLoan
+	if in.DryRun.DryRun {
+		renew = a.store.PreviewLoanRenewal
+	}
+	l, err := renew(in.withKey(ctx), in.LoanID)
+	return &loanOutput{wireLoan(ctx, l)}, err
+}
+
+func (a *api) returnLoan(ctx context.Context, in *struct {
+	LoanPath
+	Idempotency
+}) (*loanOutput, error) {
+	l, err := a.store.ReturnLoan(in.withKey(ctx), in.LoanID)
 	return &loanOutput{wireLoan(ctx, l)}, err
 }

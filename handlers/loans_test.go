@@ -160,3 +160,73 @@ func TestLoans_who(t *testing.T) {
 		}
 	}
 }
+
+func TestRenewals(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		app := newApp(d.Open(t, atTime(&now)))
+		call(t, app, "POST", "/users/", `{"name":"Ada"}`).want(201)
+		call(t, app, "POST", "/books/", `{"title":"T","author":"A"}`).want(201)
+		codes := func(a answer, status int, want ...any) {
+			t.Helper()
+			a.problem(status, want[0].(string))
+			var got []any
+			for _, r := range a.object()["reasons"].([]any) {
+				got = append(got, r.(map[string]any)["code"])
+				if r.(map[string]any)["detail"] == "" {
+					t.Errorf("no detail: %s", a.body)
+				}
+			}
+			if !cmp.Equal(want, got) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		}
+		due := func(a answer, field, want string) {
+			t.Helper()
+			if got := a.want(200).object()[field]; got != want {
+				t.Errorf("%s is %v, want %s: %s", field, got, want, a.body)
+			}
+		}
+		codes(call(t, app, "POST", "/books/2/borrow/2?dry_run=true", ""), 404, "user_not_found", "book_not_found")
+		tried := call(t, app, "POST", "/books/1/borrow/1?dry_run=true", "", "Idempotency-Key: k").want(200)
+		if free := call(t, app, "GET", "/books/1", "").want(200); free.object()["available"] != true {
+			t.Errorf("got %s", free.body)
+		}
+		done := call(t, app, "POST", "/books/1/borrow/1", "", "Idempotency-Key: k").want(200)
+		if tried.body != done.body {
+			t.Errorf("tried %s, done %s", tried.body, done.body)
+		}
+		due(done, "due_date", "2026-03-15")
+		codes(call(t, app, "POST", "/books/1/borrow/1?dry_run=true", ""), 409, "already_borrowed", "not_available")
+		codes(call(t, app, "POST", "/books/1/borrow/1", ""), 409, "already_borrowed", "not_available")
+
+		now = now.AddDate(0, 0, 5)
+		due(call(t, app, "POST", "/books/1/renew/1?dry_run=true", ""), "due_date", "2026-03-20")
+		due(call(t, app, "POST", "/loans/1/renew?dry_run=true", ""), "due_date", "2026-03-20")
+		due(call(t, app, "GET", "/loans/1", ""), "due_date", "2026-03-15")
+		for range 2 { // a double click
+			due(call(t, app, "POST", "/books/1/renew/1", "", "Idempotency-Key: r"), "due_date", "2026-03-20")
+		}
+		now = now.AddDate(0, 0, 10)
+		loan := call(t, app, "POST", "/loans/1/renew", "")
+		due(loan, "due_date", "2026-03-30")
+		if loan.object()["renewals"] != 2. {
+			t.Errorf("got %s", loan.body)
+		}
+		now = now.AddDate(0, 0, 20)
+		for _, path := range []string{"/books/1/renew/1", "/books/1/renew/1?dry_run=true", "/loans/1/renew", "/loans/1/renew?dry_run=true"} {
+			codes(call(t, app, "POST", path, ""), 409, "renewal_limit", "overdue")
+		}
+		returned := call(t, app, "POST", "/loans/1/return", "").want(200)
+		if got := returned.object(); got["status"] != "returned" || got["returned_on"] != "2026-04-05" || got["days_overdue"] != 6. || got["fine"] != 6. {
+			t.Errorf("got %s", returned.body)
+		}
+		if stored := call(t, app, "GET", "/loans/1", "").want(200); stored.body != returned.body {
+			t.Errorf("returned %s, stored %s", returned.body, stored.body)
+		}
+		codes(call(t, app, "POST", "/loans/1/return", ""), 409, "not_borrowed")
+		call(t, app, "POST", "/loans/2/renew", "").problem(404, "loan_not_found")
+		call(t, app, "POST", "/loans/1/renew?dry_run=perhaps", "").problem(422, "invalid", "query.dry_run")
+		call(t, app, "POST", "/books/1/return/1?dry_run=true", "").problem(422, "invalid", "query.dry_run")
+	})
+}

@@ -92,6 +92,7 @@ type Problem struct {
 	Detail    string         `json:"detail" doc:"What went wrong this time, for people." example:"What is wrong is listed in errors."`
 	Code      string         `json:"code" doc:"The kind of problem, for programs; it never changes." example:"invalid"`
 	Errors    []FieldProblem `json:"errors,omitempty" doc:"What is wrong in the request, at most 20 of it."`
+	Reasons   []Reason       `json:"reasons,omitempty" doc:"Where the library refuses to lend, to renew or to take back: every reason that holds at once, the first being what helps most."`
 	RequestID string         `json:"request_id,omitempty" doc:"Finds this request in the log." example:"4XG6K2ZQ3M5T7ABCDEFGHJKLMN"`
 
 	cause  error             // for the log
@@ -102,6 +103,12 @@ type Problem struct {
 type FieldProblem struct {
 	Location string `json:"location" doc:"Where: body, path, query or header, then the name." example:"body.title"`
 	Message  string `json:"message" doc:"What, as a phrase that goes on from the name." example:"must not be empty"`
+}
+
+// Reason is one of the reasons of a refusal.
+type Reason struct {
+	Code   string `json:"code" doc:"As the code of a problem." example:"borrow_limit"`
+	Detail string `json:"detail" doc:"For people." example:"The user has as many books out as are allowed at once."`
 }
 
 // Error makes a Problem what huma calls an error.
@@ -157,6 +164,9 @@ func domainProblem(e *library.Error) *Problem {
 	}
 	for _, f := range e.Fields {
 		p.Errors = append(p.Errors, FieldProblem{"body." + f.Field, f.Message})
+	}
+	for _, r := range e.Reasons {
+		p.Reasons = append(p.Reasons, Reason{r.Code, r.Message})
 	}
 	if status >= 500 {
 		p.cause = e

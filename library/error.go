@@ -51,7 +51,7 @@ func Refusals() []*Error {
 		ErrInvalid, ErrPreconditionFailed, ErrIdempotencyKeyReused, ErrIdempotencyKeyInUse, ErrUnavailable, ErrStorageFull, ErrOverloaded, ErrUnknownOutcome,
 		ErrBookNotFound, ErrBarcodeTaken, ErrISBNTaken, ErrCopiesOnLoan,
 		ErrUserNotFound, ErrEmailTaken, ErrCardNumberTaken,
-		ErrNotAvailable, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotBorrowed, ErrHasOpenLoans, ErrLoanNotFound,
+		ErrNotAvailable, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotBorrowed, ErrHasOpenLoans, ErrLoanNotFound, ErrRenewalLimit, ErrOverdue,
 		ErrKeyNeeded, ErrKeyUnknown, ErrSessionEnded, ErrNotAllowed, ErrTooManyFailures, ErrKeyNotFound,
 	}
 }
@@ -67,6 +67,8 @@ type Error struct {
 	Message string
 	// Fields names each field that is wrong, all at once; set where Kind is Invalid, or Conflict about one field.
 	Fields []FieldError
+	// Reasons are all refusals that hold at once, this one the first; nil where no others were looked for.
+	Reasons []Reason `json:",omitempty"`
 	// Cause is what lies beneath, for the log and never for the client; nil where there is nothing more to say.
 	Cause error `json:"-"`
 }
@@ -77,6 +79,22 @@ type FieldError struct {
 	Field string
 	// Message is a phrase that goes on from the field's name, such as "must not be empty".
 	Message string
+}
+
+// Reason is one of the refusals that hold at once.
+type Reason struct{ Code, Message string }
+
+// Refuse is the first of the refusals, with all of them as its reasons; nil where there is none. The one that helps most comes first.
+func Refuse(refusals ...*Error) error {
+	if len(refusals) == 0 {
+		return nil
+	}
+	c := *refusals[0]
+	c.Reasons = nil
+	for _, r := range refusals {
+		c.Reasons = append(c.Reasons, Reason{r.Code, r.Message})
+	}
+	return &c
 }
 
 func (e *Error) Error() string {

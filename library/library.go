@@ -10,14 +10,16 @@ type Policy struct {
 	BorrowLimit int
 	// LoanDays is how many whole days a loan runs, from the day it begins to its due date; 1 or more.
 	LoanDays int
+	// MaxRenewals is how often a loan may be renewed; 0 or more.
+	MaxRenewals int
 	// FinePerDay is charged for each day after the due date, in whole units of money; 0 or more.
 	FinePerDay int64
 	// Location is the time zone whose calendar the dates are those of; nil is UTC.
 	Location *time.Location
 }
 
-// DefaultPolicy is two books for fourteen days, one unit of money for each day late, in UTC.
-var DefaultPolicy = Policy{BorrowLimit: 2, LoanDays: 14, FinePerDay: 1, Location: time.UTC}
+// DefaultPolicy is two books for fourteen days, renewed twice at the most, one unit of money for each day late, in UTC.
+var DefaultPolicy = Policy{BorrowLimit: 2, LoanDays: 14, MaxRenewals: 2, FinePerDay: 1, Location: time.UTC}
 
 // Today is the date that it is at now in the library's time zone.
 func (p Policy) Today(now time.Time) Date {
@@ -29,6 +31,9 @@ func (p Policy) Today(now time.Time) Date {
 
 // DueOn is the due date of a loan that begins on borrowedOn: its last day without a fine.
 func (p Policy) DueOn(borrowedOn Date) Date { return borrowedOn.AddDays(p.LoanDays) }
+
+// RenewedDueOn is the due date of a loan that was due on dueOn and is renewed on renewedOn: never an earlier one.
+func (p Policy) RenewedDueOn(dueOn, renewedOn Date) Date { return max(dueOn, p.DueOn(renewedOn)) }
 
 // DaysOverdue is how many days after dueOn the date on lies; 0 up to dueOn itself.
 func DaysOverdue(dueOn, on Date) int { return max(0, on.DaysSince(dueOn)) }

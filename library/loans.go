@@ -12,12 +12,15 @@ var (
 	ErrBorrowLimit = &Error{Kind: Conflict, Code: "borrow_limit", Title: "Borrow limit reached", Message: "The user has as many books out as are allowed at once."}
 	// ErrNotBorrowed: the user has no copy of this book to give back.
 	ErrNotBorrowed = &Error{Kind: Conflict, Code: "not_borrowed", Title: "Not borrowed", Message: "The user does not have this book."}
+	// ErrRenewalLimit: the loan was renewed Policy.MaxRenewals times.
+	ErrRenewalLimit = &Error{Kind: Conflict, Code: "renewal_limit", Title: "Renewal limit reached", Message: "The loan was renewed as often as is allowed."}
+	// ErrOverdue: what is late is returned, and not renewed.
+	ErrOverdue = &Error{Kind: Conflict, Code: "overdue", Title: "Overdue", Message: "The loan is overdue: the book has to come back first."}
+	// ErrLoanNotFound is the refusal where a loan is named by its id.
+	ErrLoanNotFound = &Error{Kind: NotFound, Code: "loan_not_found", Title: "No such loan", Message: "There is no such loan."}
 	// ErrHasOpenLoans: what is lent, or who has a loan, cannot be deleted.
 	ErrHasOpenLoans = &Error{Kind: Conflict, Code: "has_open_loans", Title: "Still on loan", Message: "What is lent, or who has a book out, cannot be deleted."}
 )
-
-// ErrLoanNotFound is the refusal where a loan is named by its id.
-var ErrLoanNotFound = &Error{Kind: NotFound, Code: "loan_not_found", Title: "No such loan", Message: "There is no such loan."}
 
 // Loan is a copy of a book in the hands of a user, or one that was: it stays when it is returned, and when its book or its user is
 // deleted.
@@ -97,15 +100,29 @@ type LoanPage struct {
 	Limit int
 }
 
-// Loans is the part of a Store that lends.
+// Loans is the part of a Store that lends. What it refuses to lend, renew or take back, it refuses with all Reasons.
 type Loans interface {
 	// Borrow lends a copy of a book to a user from today. The book that it returns names the loan that was made: its user and
 	// its due date, also where other copies are free.
 	// Refusals: ErrUserNotFound, ErrBookNotFound, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotAvailable.
 	Borrow(ctx context.Context, bookID, userID int64) (Book, error)
+	// PreviewBorrow answers as Borrow would now, and changes nothing.
+	PreviewBorrow(ctx context.Context, bookID, userID int64) (Book, error)
+	// Renew moves the due date of the user's open loan of a book on: see Policy.RenewedDueOn. The book that it returns names that loan.
+	// Refusals: ErrUserNotFound, ErrBookNotFound, ErrNotBorrowed, ErrRenewalLimit, ErrOverdue.
+	Renew(ctx context.Context, bookID, userID int64) (Book, error)
+	// PreviewRenewal answers as Renew would now, and changes nothing.
+	PreviewRenewal(ctx context.Context, bookID, userID int64) (Book, error)
 	// Return closes the user's open loan of a book today, charges its fine and returns the book.
 	// Refusals: ErrUserNotFound, ErrBookNotFound, ErrNotBorrowed.
 	Return(ctx context.Context, bookID, userID int64) (Book, error)
+
+	// RenewLoan is Renew for a loan that is named. Refusals: ErrLoanNotFound, ErrNotBorrowed, ErrRenewalLimit, ErrOverdue.
+	RenewLoan(ctx context.Context, id int64) (Loan, error)
+	// PreviewLoanRenewal answers as RenewLoan would now, and changes nothing.
+	PreviewLoanRenewal(ctx context.Context, id int64) (Loan, error)
+	// ReturnLoan is Return for a loan that is named. Refusals: ErrLoanNotFound, ErrNotBorrowed.
+	ReturnLoan(ctx context.Context, id int64) (Loan, error)
 
 	// FindLoan returns a loan by id. Refusals: ErrLoanNotFound.
 	FindLoan(ctx context.Context, id int64) (Loan, error)

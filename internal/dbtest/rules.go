@@ -75,7 +75,7 @@ func Broken(t testing.TB, pool *sql.DB, rule, query string, args ...any) {
 // checkFines reckons in Go, since the engines' arithmetic of dates differs.
 func checkFines(t testing.TB, pool *sql.DB, p library.Policy) {
 	t.Helper()
-	rows, err := pool.Query(`SELECT id, borrowed_on, due_on, returned_on, fine FROM loans`)
+	rows, err := pool.Query(`SELECT id, borrowed_on, due_on, returned_on, fine, renewals FROM loans`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,11 +84,14 @@ func checkFines(t testing.TB, pool *sql.DB, p library.Policy) {
 		var id, fine int64
 		var borrowed, due library.Date
 		var returned *library.Date
-		if err := rows.Scan(&id, &borrowed, &due, &returned, &fine); err != nil {
+		var renewals int
+		if err := rows.Scan(&id, &borrowed, &due, &returned, &fine, &renewals); err != nil {
 			t.Fatal(err)
 		}
-		if want := p.DueOn(borrowed); due != want {
-			t.Errorf("broken: loan %d from %s is due on %s, want %s", id, borrowed, due, want)
+		// A renewal makes it due later, but by no more than if it had begun on the day when it was due.
+		first := p.DueOn(borrowed)
+		if last := first.AddDays(renewals * p.LoanDays); due < first || due > last || renewals > p.MaxRenewals {
+			t.Errorf("broken: loan %d from %s, renewed %d times, is due on %s, want from %s to %s", id, borrowed, renewals, due, first, last)
 		}
 		if returned != nil && fine != p.Fine(due, *returned) {
 			t.Errorf("broken: loan %d, due on %s and back on %s, was fined %d, want %d", id, due, *returned, fine, p.Fine(due, *returned))
