@@ -536,23 +536,28 @@ func (c *chaos) check() {
 	}
 	type pair struct{ book, user int64 }
 	opened, closed, unknown := map[pair]int{}, map[pair]int{}, map[pair]int{}
+	renewed, perhaps := map[pair]int{}, map[pair]int{}
 	for _, history := range j.history {
 		for _, op := range history {
 			s, o := op.Input.(step), op.Output.(outcome)
 			p := pair{s.room.books[s.book], s.room.users[s.user]}
 			switch {
 			case s.verb == "read":
+			case s.verb == "renew" && !o.known:
+				perhaps[p]++
+			case s.verb == "renew" && o.code == "":
+				renewed[p]++
 			case !o.known:
 				unknown[p]++
 			case o.code == "" && s.verb == "borrow":
 				opened[p]++
-			case o.code == "":
+			case o.code == "" && s.verb == "return":
 				closed[p]++
 			}
 		}
 	}
 	rows, err := pool.Query(`
-		SELECT l.book_id, l.user_id, COUNT(*), COUNT(l.returned_on) FROM loans l JOIN books b ON b.id = l.book_id
+		SELECT l.book_id, l.user_id, COUNT(*), COUNT(l.returned_on), SUM(l.renewals) FROM loans l JOIN books b ON b.id = l.book_id
 		WHERE b.title NOT LIKE 'Imported %' GROUP BY l.book_id, l.user_id`)
 	if err != nil {
 		c.t.Fatal(err)
@@ -561,12 +566,15 @@ func (c *chaos) check() {
 	total := 0
 	for rows.Next() {
 		var p pair
-		var loans, back int
-		if err := rows.Scan(&p.book, &p.user, &loans, &back); err != nil {
+		var loans, back, renewals int
+		if err := rows.Scan(&p.book, &p.user, &loans, &back, &renewals); err != nil {
 			c.t.Fatal(err)
 		}
 		if loans < opened[p] || loans > opened[p]+unknown[p] || back < closed[p] || back > closed[p]+unknown[p] {
 			c.library.wrong("book %d and user %d: %d loans and %d returns; acknowledged were %d and %d, not known %d", p.book, p.user, loans, back, opened[p], closed[p], unknown[p])
+		}
+		if renewals < renewed[p] || renewals > renewed[p]+perhaps[p] {
+			c.library.wrong("book %d and user %d: %d renewals; acknowledged were %d, not known %d", p.book, p.user, renewals, renewed[p], perhaps[p])
 		}
 		total += loans
 		delete(opened, p)

@@ -36,7 +36,7 @@ var roomCopies = [booksEach]int{1, 1, 2}
 // step is what a desk did: the input of an operation in a history.
 type step struct {
 	room  *room
-	verb  string // borrow, return or read
+	verb  string // borrow, renew, return or read
 	user  int    // by their places in the room
 	book  int
 	keyed bool
@@ -95,7 +95,7 @@ type library struct {
 	// staleReads: a read may be answered by a database node that does not know yet that others have gone on without it. stale: so
 	// may a refusal, where several nodes take writes.
 	staleReads, stale bool
-	// plain: edits come without Idempotency-Key and If-Match, which the release before this one does not heed.
+	// plain: edits come without Idempotency-Key and If-Match, which the release before this one does not heed, and nothing is renewed.
 	plain bool
 	// pause is how long a desk waits for its next member at the most; 0 stands for 30 ms.
 	pause time.Duration
@@ -156,8 +156,11 @@ func (l *library) work(n int) {
 		case p < 50:
 			s.verb = "read"
 			l.read(c, n, s)
-		case p < 77:
+		case p < 74:
 			s.verb = "borrow"
+			l.change(c, n, s)
+		case p < 80 && !l.plain:
+			s.verb = "renew"
 			l.change(c, n, s)
 		default:
 			s.verb = "return"
@@ -311,53 +314,75 @@ func (l *library) record(desk int, s step, from, to time.Time, o outcome) {
 		ClientId: desk, Input: s, Call: from.Sub(l.began).Nanoseconds(), Output: o, Return: to.Sub(l.began).Nanoseconds()})
 }
 
-// lending is what a room's history is held to: a set of loans, and the rules. What is not known may have happened or not. Where
+// loans are those of a room at one moment: who has which book, a bit each by the places of both, and how often it was renewed, two bits
+// each above them.
+type loans uint64
+
+func (l loans) place(user, book int) int { return user*booksEach + book }
+func (l loans) has(user, book int) bool  { return l>>l.place(user, book)&1 == 1 }
+func (l loans) renewals(user, book int) int {
+	return int(l >> (renewedFrom + 2*l.place(user, book)) & 3)
+}
+func (l loans) lent(user, book int) loans    { return l | 1<<l.place(user, book) }
+func (l loans) renewed(user, book int) loans { return l + 1<<(renewedFrom+2*l.place(user, book)) }
+
+func (l loans) returned(user, book int) loans {
+	return l &^ (1<<l.place(user, book) | 3<<(renewedFrom+2*l.place(user, book)))
+}
+
+const renewedFrom = usersEach * booksEach
+
+// lending is what a room's history is held to: its loans, and the rules. What is not known may have happened or not. Where
 // answers may be old ones, on several database nodes that take writes, nothing follows from a refusal.
 func lending(stale bool) porcupine.Model {
 	model := porcupine.NondeterministicModel{
-		Init: func() []any { return []any{uint16(0)} },
+		Init: func() []any { return []any{loans(0)} },
 		Step: func(state, input, output any) []any {
-			loans, s, o := state.(uint16), input.(step), output.(outcome)
-			has := func(user, book int) bool { return loans>>(user*booksEach+book)&1 == 1 }
+			before, s, o := state.(loans), input.(step), output.(outcome)
 			count, out := 0, 0
 			var of uint16
 			for b := range booksEach {
-				if has(s.user, b) {
+				if before.has(s.user, b) {
 					count++
 					of |= 1 << b
 				}
 			}
 			for u := range usersEach {
-				if has(u, s.book) {
+				if before.has(u, s.book) {
 					out++
 				}
 			}
 			var code string
+			after := before
+			has := before.has(s.user, s.book)
 			switch {
 			case s.verb == "read":
 				if o.has == of {
-					return []any{loans}
+					return []any{before}
 				}
 				return nil
-			case s.verb == "return" && !has(s.user, s.book):
+			case s.verb != "borrow" && !has:
 				code = "not_borrowed"
 			case s.verb == "return":
-			case has(s.user, s.book):
+				after = before.returned(s.user, s.book)
+			case s.verb == "renew" && before.renewals(s.user, s.book) >= maxRenewals:
+				code = "renewal_limit"
+			case s.verb == "renew":
+				after = before.renewed(s.user, s.book)
+			case has:
 				code = "already_borrowed"
 			case count >= borrowLimit:
 				code = "borrow_limit"
 			case out >= s.room.copies[s.book]:
 				code = "not_available"
-			}
-			after := loans
-			if code == "" {
-				after ^= 1 << (s.user*booksEach + s.book)
+			default:
+				after = before.lent(s.user, s.book)
 			}
 			switch {
-			case !o.known && after != loans:
-				return []any{loans, after}
+			case !o.known && after != before:
+				return []any{before, after}
 			case stale && o.code != "":
-				return []any{loans}
+				return []any{before}
 			case !o.known || o.code == code:
 				return []any{after}
 			}
@@ -367,5 +392,8 @@ func lending(stale bool) porcupine.Model {
 	return model.ToModel()
 }
 
-// borrowLimit is the program's default.
-const borrowLimit = 2
+// The program's defaults.
+const (
+	borrowLimit = 2
+	maxRenewals = 2
+)
