@@ -62,6 +62,9 @@ type finder struct {
 	join      string // which keeps the order of tables
 	// newest: from the highest id down.
 	newest bool
+	// asked are the words that were put into an order last, and order is that order: the next class asks for the same again.
+	asked string
+	order []string
 }
 
 // found is a record that was looked for.
@@ -127,11 +130,23 @@ func (f *finder) listed(ctx context.Context, terms []library.Term, not library.P
 // rarestFirst puts terms into the order of how far apart their next records are.
 func (f *finder) rarestFirst(ctx context.Context, terms []library.Term, after int64) ([]library.Term, error) {
 	terms = slices.Clone(terms)
-	if len(terms) == 1 {
+	if len(terms) < 2 {
 		return terms, nil
 	}
 	// Long words are rare; a beginning is known by its first letters only.
 	slices.SortStableFunc(terms, func(a, b library.Term) int { return cmp.Compare(len(b.Word), len(a.Word)) })
+	asked := strconv.FormatInt(after, 10)
+	for _, t := range terms {
+		asked += " " + t.Word
+	}
+	if asked == f.asked {
+		byWord := map[string]int{}
+		for i, w := range f.order {
+			byWord[w] = i
+		}
+		slices.SortStableFunc(terms, func(a, b library.Term) int { return byWord[a.Word] - byWord[b.Word] })
+		return terms, nil
+	}
 	some := terms[:min(len(terms), estimated)]
 	where, order, args := f.byID(f.ID, after)
 	var query []string
@@ -163,6 +178,10 @@ func (f *finder) rarestFirst(ctx context.Context, terms []library.Term, after in
 		}
 		return cmp.Compare(y, x)
 	})
+	f.asked, f.order = asked, nil
+	for _, t := range terms {
+		f.order = append(f.order, t.Word)
+	}
 	return terms, nil
 }
 

@@ -2,6 +2,7 @@ package db_test
 
 import (
 	"cmp"
+	"database/sql"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -99,6 +100,16 @@ func fillCatalogue(t testing.TB, s *db.Store) (ids []int64) {
 	return ids
 }
 
+// rest is the numbers of ranges.
+func rest(ranges ...int) (list []int) {
+	for i := 0; i < len(ranges); i += 2 {
+		for n := ranges[i]; n <= ranges[i+1]; n++ {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
 // pages is what a search finds, page by page.
 func pages(t testing.TB, s *db.Store, q library.BookQuery, limit int) (ids []int64) {
 	t.Helper()
@@ -164,6 +175,8 @@ func TestSearchBooks(t *testing.T) {
 			{"by_year", library.BookQuery{Text: "hamlet", Sort: library.SortByYear}, []int{27, 26}},
 			{"newest", library.BookQuery{Text: "it", Sort: library.SortByNewest}, []int{21, 3, 2}},
 			{"newest_of_all", library.BookQuery{Title: "hamlet", Sort: library.SortByNewest}, []int{27, 26}},
+			{"all_by_year", library.BookQuery{Sort: library.SortByYear, Available: new(true)}, append([]int{27, 26, 1}, rest(3, 25, 28, 30)...)},
+			{"all_by_title", library.BookQuery{Sort: library.SortByTitle, Language: "fr"}, []int{4}},
 			{"no_word", library.BookQuery{Author: "?"}, nil},
 		} {
 			for _, limit := range []int{100, 1} {
@@ -367,4 +380,95 @@ func TestRepairWords(t *testing.T) {
 			t.Errorf("found %d users, %v", len(users), err)
 		}
 	})
+}
+
+// TestSearch_reads: a search reads rows by keys, and no more of them in a large catalogue than it needs for its page and to see which
+// word is rare; and it sorts nothing but what begins with its last word.
+func TestSearch_reads(t *testing.T) {
+	d, proxy := dbtest.MySQL(t).Through(t)
+	s := d.Open(t)
+	const titles = 6000
+	importTitles(t, s, titles)
+	pool := d.SQL(t)
+	if _, err := pool.Exec(`ANALYZE TABLE books, book_texts, book_words`); err != nil {
+		t.Fatal(err)
+	}
+	session, err := pool.Conn(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	words := vocabulary()
+	for _, test := range []struct {
+		query library.BookQuery
+		most  int // rows read
+	}{
+		{library.BookQuery{Text: "the"}, 500},
+		{library.BookQuery{Text: "the of"}, 2500},
+		{library.BookQuery{Text: "a"}, 500},
+		{library.BookQuery{Text: "the s"}, 2500},
+		{library.BookQuery{Text: words[40_000]}, 50},
+		{library.BookQuery{Text: "the " + words[40_000]}, 2500},
+		{library.BookQuery{Text: titleOf(77).Title}, 3000},
+		{library.BookQuery{Text: isbnOf(77)}, 50},
+		{library.BookQuery{Text: "zzzzqq"}, 10},
+		{library.BookQuery{Text: "the", Category: "Category 7"}, 2500},
+		{library.BookQuery{Text: "the", Available: new(true)}, 500},
+		{library.BookQuery{Available: new(false)}, 10},
+		{library.BookQuery{Available: new(true)}, 150},
+		{library.BookQuery{Sort: library.SortByTitle}, 150},
+		{library.BookQuery{Sort: library.SortByYear}, 150},
+		{library.BookQuery{Sort: library.SortByNewest}, 150},
+		{library.BookQuery{Text: "the", Sort: library.SortByNewest}, 250},
+	} {
+		t.Run(fmt.Sprintf("%s_%s%s", test.query.Text, test.query.Category, test.query.Sort), func(t *testing.T) {
+			read := 0
+			for _, sent := range proxy.Record(func() {
+				if _, _, err := s.SearchBooks(ctx, test.query, nil, 20); err != nil {
+					t.Fatal(err)
+				}
+			}) {
+				if !strings.HasPrefix(sent, "SELECT") {
+					continue
+				}
+				read += rowsRead(t, session, sent)
+				readsByKey(t, session, sent)
+			}
+			t.Logf("%d rows read", read)
+			if read == 0 || read > test.most {
+				t.Errorf("%d rows read, want %d at the most", read, test.most)
+			}
+		})
+	}
+}
+
+// readsByKey fails the test where the server's plan reads a table without an index.
+func readsByKey(t *testing.T, session *sql.Conn, statement string) {
+	t.Helper()
+	rows, err := session.QueryContext(ctx, "EXPLAIN "+statement)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		values := make([]sql.NullString, len(columns))
+		into := make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		table, way := values[slices.Index(columns, "table")].String, values[slices.Index(columns, "type")].String
+		if way == "ALL" && table != "" && !strings.HasPrefix(table, "<") {
+			t.Errorf("reads table %s whole\n%s", table, statement)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
 }

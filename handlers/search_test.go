@@ -66,6 +66,8 @@ func TestSearch(t *testing.T) {
 			{url.Values{"available": {"false"}}, "It"},
 			{url.Values{"available": {"true"}, "q": {"it"}}, "It Ends with Us, Is It the Who"},
 			{url.Values{"category": {"c 1"}, "language": {"EN"}}, `It, Zoë & the "Sea"`},
+			{url.Values{"sort": {"title"}}, `Is It the Who, It, It Ends with Us, The Left Hand of Darkness, The Who, Zoë & the "Sea"`},
+			{url.Values{"sort": {"year"}}, `The Left Hand of Darkness, Is It the Who, Zoë & the "Sea", It Ends with Us, It, The Who`},
 			{url.Values{"sort": {"-id"}}, `The Left Hand of Darkness, Is It the Who, Zoë & the "Sea", It Ends with Us, It, The Who`},
 		} {
 			for _, limit := range []int{100, 1} {

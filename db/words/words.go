@@ -185,6 +185,8 @@ func insert[T any](engine connect.Engine, into string, columns int, rows []T, va
 	sizes := []int{2000}
 	if engine == connect.SQLite {
 		sizes = []int{100, 10, 1}
+		// What fails rolls the transaction back: SQLite need not note each page, to undo the statement alone. That is a third of its time.
+		into = strings.Replace(into, `INSERT`, `INSERT OR FAIL`, 1)
 	}
 	for len(rows) > 0 {
 		n := sizes[0]
