@@ -179,16 +179,17 @@ func (s *stranger) whoHasIt(keys map[library.Role]string) {
 		}
 		return strconv.FormatInt(made.ID, 10)
 	}
-	book, one, other := id("/books/", `{"title":"T","author":"A"}`), id("/users/", `{"name":"`+member+`"}`), id("/users/", `{"name":"`+member+`"}`)
+	book, one, other := id("/books/", `{"title":"T","author":"A"}`), id("/users/", `{"name":"`+member+`"}`), id("/users/", `{"name":"Grace"}`)
 	views := map[string][]string{"reader": {"Authorization", "Bearer " + keys[library.RoleReader]}, "public": nil}
 	seen := map[string]string{}
-	for _, member := range []string{one, other} {
+	for member, holder := range map[string]string{one: member, other: "Grace"} {
 		if got := s.try("POST", "/books/"+book+"/borrow/"+member, "", desk...); got.Status != 200 {
 			s.t.Fatalf("got %d %s", got.Status, got.Body)
 		}
 		deskTag := s.try("GET", "/books/"+book, "", desk...).Headers.Get("ETag")
 		for view, headers := range views {
-			for what, target := range map[string]string{"a book": "/books/" + book, "books": "/books/", "one book": "/books/?limit=1", "books by borrower": "/books/?_borrowed_by_id=" + member} {
+			for what, target := range map[string]string{"a book": "/books/" + book, "books": "/books/", "one book": "/books/?limit=1", "books by borrower": "/books/?_borrowed_by_id=" + member,
+				"books by name": "/books/?q=" + url.QueryEscape(holder), "books that are out": "/books/?available=false", "the newest books": "/books/?sort=-id"} {
 				for _, method := range []string{"GET", "HEAD"} {
 					got := s.try(method, target, "", append(headers, "If-None-Match", deskTag)...)
 					if got.Status == 304 || strings.Contains(got.Body, `"borrowed_by_id":`+member) {
@@ -206,7 +207,7 @@ func (s *stranger) whoHasIt(keys map[library.Role]string) {
 			for _, target := range []string{"/books/?borrowed_by_id=" + member, "/books/?user_id=" + member, "/books/?sort=borrowed_by_id", "/books/?limit=101", "/books/?limit=%31000", "/books/?limit=-1", "/books/?cursor=1.1"} {
 				s.want(target+" as "+view, s.try("GET", target, "", headers...), 422)
 			}
-			for _, target := range []string{"/users/" + member, "/users/" + member + "/loans", "/loans/?book_id=" + book, "/loans/1"} {
+			for _, target := range []string{"/users/" + member, "/users/?q=" + url.QueryEscape(holder), "/users/" + member + "/loans", "/loans/?book_id=" + book, "/loans/1"} {
 				s.want(target+" as "+view, s.try("GET", target, "", headers...), 401, 403)
 			}
 			// An answer that was kept for the desk, or a condition that the desk's own view meets.

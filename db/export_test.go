@@ -16,6 +16,9 @@ func ClassOf(err error) (class string, unknown bool) {
 // NoSweeps keeps old operations, for who counts statements.
 func (s *Store) NoSweeps() { s.sweepEvery = math.MaxInt }
 
+// SweepAlways does with each write what is done now and then.
+func (s *Store) SweepAlways() { s.sweepEvery = 1 }
+
 // InUse is how many connections are at work.
 func (s *Store) InUse() int { return s.database.Reads.Stats().InUse + s.database.Writes.Stats().InUse }
 

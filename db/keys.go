@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -200,11 +201,34 @@ func (s *Store) BeginSession(ctx context.Context, token, who string) (library.Se
 	}
 	caller.Who = who
 	begun := library.Session{Token: library.NewSessionToken(), Caller: caller}
-	return write(withoutIdempotencyKey(ctx), s, func(t *tx) (library.Session, error) {
+	begun, err = write(withoutIdempotencyKey(ctx), s, func(t *tx) (library.Session, error) {
 		begun.EndsAt = s.now().UTC().Truncate(time.Second).Add(library.SessionLife)
 		_, err := t.exec(ctx, `INSERT INTO key_sessions (token_hash, key_id, who, created_at, last_used_at) VALUES (?, ?, ?, ?, ?)`,
 			hashed(library.TokenHash(begun.Token)).String(), caller.KeyID, null(who), t.stamp(), t.stamp())
 		return begun, err
+	})
+	if err == nil && rand.N(s.sweepEvery) == 0 {
+		s.beside(ctx, "sessions of a key not bounded", func(ctx context.Context) error { return s.boundSessions(ctx, caller.KeyID) })
+	}
+	return begun, err
+}
+
+// maxSessions is how many sessions a key has at the most, but for those since the last look, one login in sweepEvery: whoever has
+// any key, a reader's too, could fill the database otherwise.
+const maxSessions = 1000
+
+// boundSessions ends those sessions of a key that were begun first, where they are too many.
+func (s *Store) boundSessions(ctx context.Context, keyID string) error {
+	return s.inTx(ctx, func(t *tx) error {
+		ids, err := collect(ctx, t, func(scan func(...any) error) (any, error) {
+			var id string
+			err := scan(&id)
+			return id, err
+		}, `SELECT token_hash FROM key_sessions WHERE key_id = ? ORDER BY created_at DESC, token_hash LIMIT ? OFFSET ?`, []any{keyID, sweepStep, maxSessions})
+		if err == nil && len(ids) > 0 {
+			_, err = t.exec(ctx, `DELETE FROM key_sessions WHERE token_hash IN (`+marks(len(ids))+`)`, ids...)
+		}
+		return err
 	})
 }
 

@@ -297,6 +297,44 @@ func TestSessions(t *testing.T) {
 
 // TestKey_round_trips: a token that is known costs none, one that is not costs one, and what cannot be a token costs none. Its use
 // is noted once a day.
+// TestSessions_bounded: one key cannot fill the database with sessions. What is given up is its own, and what was begun first.
+func TestSessions_bounded(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s, c := keyed(t, d)
+		key, token := newKey(t, s, library.NewKey{Role: library.RoleReader})
+		other, otherToken := newKey(t, s, library.NewKey{})
+		others, err := s.BeginSession(ctx, otherToken, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool := d.SQL(t)
+		now := c.now().UTC().Format(time.DateTime)
+		for from := range 10 {
+			var rows []string
+			for i := range 100 {
+				rows = append(rows, fmt.Sprintf("('%064d', '%s', '%s', '%s')", 100*from+i, key.ID, now, now))
+			}
+			if _, err := pool.Exec(`INSERT INTO key_sessions (token_hash, key_id, created_at, last_used_at) VALUES ` + strings.Join(rows, ", ")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.add(time.Second)
+		s.SweepAlways()
+		last, err := s.BeginSession(ctx, token, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Beside()
+		var n int
+		if err := pool.QueryRow(`SELECT COUNT(*) FROM key_sessions WHERE key_id = '` + key.ID + `'`).Scan(&n); err != nil || n != 1000 {
+			t.Errorf("got %d sessions, %v, want 1000", n, err)
+		}
+		fresh := d.Open(t, at(c, library.DefaultPolicy))
+		knowsSession(t, fresh, last.Token, key.ID)
+		knowsSession(t, fresh, others.Token, other.ID)
+	})
+}
+
 func TestKey_round_trips(t *testing.T) {
 	d, proxy := dbtest.MySQL(t).Through(t)
 	for _, frozen := range []bool{false, true} {

@@ -259,7 +259,8 @@ type Keys interface {
 	// Authenticate finds whose token it is, and notes beside the answer that the key was used today. Refusals: ErrKeyUnknown.
 	Authenticate(ctx context.Context, token string) (Caller, error)
 
-	// BeginSession begins a session of the key that the token is of; who are the initials of the person, or "".
+	// BeginSession begins a session of the key that the token is of; who are the initials of the person, or "". Where the key has
+	// very many, those end that were begun first.
 	// Refusals: ErrInvalid about "who", ErrKeyUnknown.
 	BeginSession(ctx context.Context, token, who string) (Session, error)
 	// AuthenticateSession finds whose session it is, and notes beside the answer that it was used. Refusals: ErrSessionEnded.
