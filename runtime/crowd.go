@@ -62,7 +62,8 @@ func (w *crowd) init(log *slog.Logger) {
 
 // setLimit fits the crowd to a server's Concurrency.
 func (w *crowd) setLimit(concurrency int) {
-	w.limit, w.hard = max(concurrency*4/5, 1), concurrency
+	// A worker that has closed its connection is not at once one that fasthttp knows to be free: a tenth is for those.
+	w.limit, w.hard = max(concurrency*4/5, 1), max(concurrency*9/10, 1)
 }
 
 // now is nanoseconds since the crowd began, and never 0.

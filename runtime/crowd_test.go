@@ -131,7 +131,7 @@ func TestCrowd_all_at_work(t *testing.T) {
 	})
 	address := serve(t, app, runtime.Config{}, nil)
 	var clients []client
-	for range 9 {
+	for range 8 {
 		clients = append(clients, dial(t, address).send("GET /"+get))
 		<-entered
 	}
