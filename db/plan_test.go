@@ -19,6 +19,7 @@ var largeLibrary = []string{
 	`INSERT INTO books (title, author, copies) SELECT n, 'Anon', 1 FROM numbers ORDER BY n`,
 	`INSERT INTO users (name) SELECT n FROM numbers ORDER BY n`,
 	`INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on) SELECT n, 1, '2021-01-01', '2021-01-15', '2021-01-10' FROM numbers`,
+	`INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on) SELECT 13, n, '2021-01-01', '2021-01-15', '2021-01-10' FROM numbers`,
 	`INSERT INTO loans (book_id, user_id, borrowed_on, due_on) SELECT n, n, '2026-01-01', '2026-01-15' FROM numbers WHERE n % 10 = 0`,
 	`UPDATE books SET on_loan = 1, first_due_user_id = id, first_due_on = '2026-01-15', first_due_stale_since = NULL WHERE id % 10 = 0`,
 	`UPDATE users SET open_loans = 1 WHERE id % 10 = 0`,
@@ -71,6 +72,8 @@ func TestPagesCostTheSame(t *testing.T) {
 		{"open_loans", func() { s.OpenLoans(ctx) }, func() { s.OpenLoans(ctx) }, 2005},
 		{"borrow_by_a_user_of_20000_loans", func() { s.Borrow(ctx, 11, 1) }, func() { s.Borrow(ctx, 19991, 19991) }, 10},
 		{"renew_by_a_user_of_20000_loans", func() { s.Renew(ctx, 11, 1) }, func() { s.Renew(ctx, 19991, 19991) }, 10},
+		{"borrow_of_a_book_of_20000_loans", func() { s.Borrow(ctx, 13, 13) }, func() { s.Borrow(ctx, 19993, 19993) }, 10},
+		{"return_of_a_book_of_20000_loans", func() { s.Return(ctx, 13, 13) }, func() { s.Return(ctx, 19993, 19993) }, 15},
 		{"return_by_a_user_of_20000_loans", func() { s.Return(ctx, 11, 1) }, func() { s.Return(ctx, 19991, 19991) }, 15},
 	} {
 		t.Run(test.name, func(t *testing.T) {
