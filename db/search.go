@@ -3,6 +3,7 @@ package db
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -59,7 +60,7 @@ type finder struct {
 	words.Index
 	search    library.Search
 	available *bool
-	join      string // which keeps the order of tables
+	dialect   dialect
 	// newest: from the highest id down.
 	newest bool
 	// asked are the words that were put into an order last, and order is that order: the next class asks for the same again.
@@ -202,11 +203,16 @@ func (f *finder) ranged(t library.Term, not library.Places, after int64) source 
 // lastRune sorts behind every text that goes on.
 const lastRune = "\U0010FFFF"
 
+// texts is the table of texts, read by the index of a key: for a range that is sorted by id, SQLite would rather read all texts by id.
+func (f *finder) texts(key string) string {
+	return f.Texts + ` s` + fmt.Sprintf(f.dialect.byIndex, f.Texts+`_`+key)
+}
+
 // source is where the candidates for a class come from, or for all where there is no text.
 func (f *finder) source(ctx context.Context, class library.Class, after int64) (source, error) {
 	terms := f.search.Terms
 	idWhere, idOrder, idArgs := f.byID(`s.`+f.ID, after)
-	titles := source{from: f.Texts + ` s`, key: `s.` + f.ID, order: idOrder, joined: f.search.Filters}
+	titles := source{from: f.texts(`main`), key: `s.` + f.ID, order: idOrder, joined: f.search.Filters}
 	switch {
 	case class == library.WholeTitle:
 		titles.where, titles.args = `s.main_key = ? AND `+idWhere, append([]any{cutKey(f.search.Key)}, idArgs...)
@@ -232,10 +238,21 @@ func (f *finder) source(ctx context.Context, class library.Class, after int64) (
 	if len(terms) == 1 && len(f.search.Filters) == 0 && f.available == nil && terms[0].Beginning != "" {
 		return f.ranged(terms[0], not, after), nil
 	}
-	if all := append(slices.Clone(terms), f.search.Filters...); len(all) > 0 {
+	all := append(slices.Clone(terms), f.search.Filters...)
+	where, order, args := f.byID(`b.id`, after)
+	if f.available != nil && !*f.available && len(all) > 0 {
+		// Where few books have no free copy, these are walked.
+		var few int
+		if err := one(ctx, f, `SELECT COUNT(*) FROM (SELECT id FROM `+f.Table+` WHERE none_free = 1 LIMIT ?) few`, []any{2 * estimate}, &few); err != nil {
+			return source{}, err
+		}
+		if few < 2*estimate {
+			return source{from: f.Table + ` b`, key: `b.id`, where: `b.none_free = 1 AND ` + where, order: order, args: args, joined: all}, nil
+		}
+	}
+	if len(all) > 0 {
 		return f.listed(ctx, all, not, after)
 	}
-	where, order, args := f.byID(`b.id`, after)
 	if f.available != nil && !*f.available {
 		where = `b.none_free = 1 AND ` + where
 	}
@@ -261,15 +278,15 @@ func (f *finder) read(ctx context.Context, s source, sort string, limit int) ([]
 	}
 	for i, t := range s.joined[:min(len(s.joined), maxJoined)] {
 		x := `x` + strconv.Itoa(i)
-		b.WriteString(f.join + f.Words + ` ` + x + ` ON ` + x + `.word = ? AND ` + x + `.` + f.ID + ` = ` + s.key + ` AND ` + x + `.places & ? <> 0`)
+		b.WriteString(f.dialect.join + f.Words + ` ` + x + ` ON ` + x + `.word = ? AND ` + x + `.` + f.ID + ` = ` + s.key + ` AND ` + x + `.places & ? <> 0`)
 		args = append(args, t.Word, int64(t.Places))
 	}
 	if !strings.HasPrefix(s.from, f.Texts) {
-		b.WriteString(f.join + f.Texts + ` s ON s.` + f.ID + ` = ` + s.key)
+		b.WriteString(f.dialect.join + f.Texts + ` s ON s.` + f.ID + ` = ` + s.key)
 	}
 	if f.available != nil {
 		if !strings.HasPrefix(s.from, f.Table+` `) {
-			b.WriteString(f.join + f.Table + ` b ON b.id = ` + s.key)
+			b.WriteString(f.dialect.join + f.Table + ` b ON b.id = ` + s.key)
 		}
 		s.where += ` AND b.deleted_at IS NULL AND b.on_loan ` + map[bool]string{true: `<`, false: `>=`}[*f.available] + ` b.copies`
 	}
@@ -379,7 +396,7 @@ func (f *finder) sorted(ctx context.Context, after library.Place, limit int, sor
 		return nil, err
 	}
 	err = f.walk(ctx, sort, after, limit, func(p library.Place) (source, error) {
-		s := source{from: f.Texts + ` s`, key: `s.` + f.ID, order: ` ORDER BY s.` + sort + `, s.` + f.ID, where: `1 = 1`, joined: terms}
+		s := source{from: f.texts(strings.TrimSuffix(sort, `_key`)), key: `s.` + f.ID, order: ` ORDER BY s.` + sort + `, s.` + f.ID, where: `1 = 1`, joined: terms}
 		if p.ID > 0 {
 			var key any = p.Key
 			if sort == yearKey {
@@ -435,7 +452,7 @@ func (s *Store) SearchBooks(ctx context.Context, q library.BookQuery, after *lib
 		return nil, nil, err
 	}
 	err = s.read(ctx, func(r querier) error {
-		f := finder{querier: r, Index: words.Books, search: q.SearchFor(), available: q.Available, join: s.dialect.join, newest: q.Sort == library.SortByNewest}
+		f := finder{querier: r, Index: words.Books, search: q.SearchFor(), available: q.Available, dialect: s.dialect, newest: q.Sort == library.SortByNewest}
 		list, err := f.page(ctx, place(after), limit+1, sortColumns[q.Sort])
 		if err != nil {
 			return err
@@ -463,7 +480,7 @@ func (s *Store) SearchUsers(ctx context.Context, text string, after *library.Pla
 		return nil, nil, err
 	}
 	err = s.read(ctx, func(r querier) error {
-		f := finder{querier: r, Index: words.Users, search: library.SearchUsersFor(q.Text), join: s.dialect.join}
+		f := finder{querier: r, Index: words.Users, search: library.SearchUsersFor(q.Text), dialect: s.dialect}
 		list, err := f.page(ctx, place(after), limit+1, "")
 		if err != nil {
 			return err
