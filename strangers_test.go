@@ -272,6 +272,12 @@ func (s *stranger) cookies(key string) (token string) {
 	for _, body := range []string{`{"key":["` + key + `"]}`, `{"key":{"a":"` + key + `"}}`, `{"` + key + `":1}`, `{"key":"` + key + `"`, `key=` + key} {
 		s.want("a body that is wrong", s.try("POST", "/session", body), 400, 422)
 	}
+	for _, method := range []string{key, "X-" + key} {
+		s.want("the key as a method", s.try(method, "/users/", ""), 405)
+	}
+	for _, target := range []string{"/" + key, "/users/" + key, "/%6cibkey_" + key[len(library.TokenPrefix):], "/docs/" + key, "/problems/" + key} {
+		s.want("the key in the path "+target, s.try("GET", target, ""), 400, 404)
+	}
 	begun := s.try("POST", "/session", `{"key":"`+key+`","who":"<b>&'\""}`)
 	set, err := http.ParseSetCookie(begun.Headers.Get("Set-Cookie"))
 	if err != nil {

@@ -117,7 +117,7 @@ func (e *edge) serve(ctx *fasthttp.RequestCtx, app *fiber.App, answer func(prefl
 	took := time.Since(start)
 	e.observe(method, route, ctx.Response.StatusCode(), took)
 	line := append(make([]slog.Attr, 0, 9),
-		slog.String("request_id", id), slog.String("method", clip(method)), slog.String("path", clip(loggable(path))), slog.String("route", route),
+		slog.String("request_id", id), slog.String("method", clip(loggable(method))), slog.String("path", clip(loggable(path))), slog.String("route", route),
 		slog.Int("status", ctx.Response.StatusCode()), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 		slog.Int("bytes", size), slog.String("client_ip", e.client(ctx).String()))
 	if a, ok := ctx.UserValue(admittedKey).(*admitted); ok && a.caller.KeyID != "" {
