@@ -2,9 +2,11 @@ package db
 
 import (
 	"context"
+	"database/sql"
 	"math"
 	"time"
 
+	"library-management/db/words"
 	"library-management/library"
 )
 
@@ -87,3 +89,24 @@ func (s *Store) LoanListSQL(f library.LoanFilter, p library.LoanPage) (query str
 
 // Now is the store's clock.
 func (s *Store) Now() time.Time { return s.now() }
+
+// SearchStatements are the statements of a search, with their arguments.
+func (s *Store) SearchStatements(ctx context.Context, q library.BookQuery, limit int) (statements []string, args [][]any, err error) {
+	err = s.read(ctx, func(r querier) error {
+		f := finder{querier: recorder{r, &statements, &args}, Index: words.Books, search: q.SearchFor(), available: q.Available, dialect: s.dialect, newest: q.Sort == library.SortByNewest}
+		_, err := f.page(ctx, library.Place{}, limit, sortColumns[q.Sort])
+		return err
+	})
+	return statements, args, err
+}
+
+type recorder struct {
+	querier
+	statements *[]string
+	args       *[][]any
+}
+
+func (r recorder) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	*r.statements, *r.args = append(*r.statements, query), append(*r.args, args)
+	return r.querier.QueryContext(ctx, query, args...)
+}

@@ -472,3 +472,40 @@ func readsByKey(t *testing.T, session *sql.Conn, statement string) {
 		t.Fatal(err)
 	}
 }
+
+// TestSearch_plans: SQLite, too, reads what a search needs by the indexes that are meant for it, and not all rows by their ids.
+func TestSearch_plans(t *testing.T) {
+	d := dbtest.SQLite(t)
+	s, pool := d.Open(t), d.SQL(t)
+	importTitles(t, s, 100)
+	for _, q := range []library.BookQuery{
+		{Text: "the"}, {Text: "the of"}, {Text: "a"}, {Text: "hist"}, {Text: titleOf(7).Title}, {Text: "the", Category: "Category 7"}, {Text: "the", Available: new(true)},
+		{Text: "the", Available: new(false)}, {Available: new(false)}, {Text: "the of", Sort: library.SortByTitle}, {Sort: library.SortByYear}, {Text: "the of", Sort: library.SortByNewest},
+	} {
+		statements, args, err := s.SearchStatements(ctx, q, 20)
+		refused(t, err, "")
+		if len(statements) == 0 {
+			t.Errorf("%+v: nothing was read", q)
+		}
+		for i, statement := range statements {
+			rows, err := pool.Query("EXPLAIN QUERY PLAN "+statement, args[i]...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for rows.Next() {
+				var id, parent, unused int
+				var step string
+				if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+					t.Fatal(err)
+				}
+				whole := strings.HasPrefix(step, "SCAN") && !strings.Contains(step, " INDEX book_texts_") && !strings.Contains(step, "SCAN t") && !strings.Contains(step, "SCAN w") && !strings.Contains(step, "SCAN few") && !strings.Contains(step, "CONSTANT")
+				if whole || strings.Contains(step, "(rowid>?)") {
+					t.Errorf("%+v: %s\n%s", q, step, statement)
+				}
+			}
+			if err := rows.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
