@@ -66,6 +66,8 @@ type finder struct {
 	// asked are the words that were put into an order last, and order is that order: the next class asks for the same again.
 	asked string
 	order []string
+	// out is how many books without a free copy there are, and one; 0: nobody has counted them. It is not counted far.
+	out int
 }
 
 // found is a record that was looked for.
@@ -203,6 +205,19 @@ func (f *finder) ranged(t library.Term, not library.Places, after int64) source 
 // lastRune sorts behind every text that goes on.
 const lastRune = "\U0010FFFF"
 
+// fewAreOut reports whether only books without a free copy are asked for, and so few are that they are walked.
+func (f *finder) fewAreOut(ctx context.Context) (bool, error) {
+	if f.available == nil || *f.available {
+		return false, nil
+	}
+	if f.out == 0 {
+		if err := one(ctx, f, `SELECT COUNT(*) + 1 FROM (SELECT id FROM `+f.Table+` WHERE none_free = 1 LIMIT ?) few`, []any{2 * estimate}, &f.out); err != nil {
+			return false, err
+		}
+	}
+	return f.out <= 2*estimate, nil
+}
+
 // texts is the table of texts, read by the index of a key: for a range that is sorted by id, SQLite would rather read all texts by id.
 func (f *finder) texts(key string) string {
 	return f.Texts + ` s` + fmt.Sprintf(f.dialect.byIndex, f.Texts+`_`+key)
@@ -212,6 +227,12 @@ func (f *finder) texts(key string) string {
 func (f *finder) source(ctx context.Context, class library.Class, after int64) (source, error) {
 	terms := f.search.Terms
 	idWhere, idOrder, idArgs := f.byID(`s.`+f.ID, after)
+	if few, err := f.fewAreOut(ctx); err != nil {
+		return source{}, err
+	} else if few {
+		where, order, args := f.byID(`b.id`, after)
+		return source{from: f.Table + ` b`, key: `b.id`, where: `b.none_free = 1 AND ` + where, order: order, args: args, joined: append(slices.Clone(terms), f.search.Filters...)}, nil
+	}
 	titles := source{from: f.texts(`main`), key: `s.` + f.ID, order: idOrder, joined: f.search.Filters}
 	switch {
 	case class == library.WholeTitle:
@@ -240,16 +261,6 @@ func (f *finder) source(ctx context.Context, class library.Class, after int64) (
 	}
 	all := append(slices.Clone(terms), f.search.Filters...)
 	where, order, args := f.byID(`b.id`, after)
-	if f.available != nil && !*f.available && len(all) > 0 {
-		// Where few books have no free copy, these are walked.
-		var few int
-		if err := one(ctx, f, `SELECT COUNT(*) FROM (SELECT id FROM `+f.Table+` WHERE none_free = 1 LIMIT ?) few`, []any{2 * estimate}, &few); err != nil {
-			return source{}, err
-		}
-		if few < 2*estimate {
-			return source{from: f.Table + ` b`, key: `b.id`, where: `b.none_free = 1 AND ` + where, order: order, args: args, joined: all}, nil
-		}
-	}
 	if len(all) > 0 {
 		return f.listed(ctx, all, not, after)
 	}
