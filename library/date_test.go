@@ -162,7 +162,7 @@ func TestFine(t *testing.T) {
 }
 
 func TestDefaultPolicy(t *testing.T) {
-	want := library.Policy{BorrowLimit: 2, LoanDays: 14, FinePerDay: 1, Location: time.UTC}
+	want := library.Policy{BorrowLimit: 2, LoanDays: 14, MaxRenewals: 2, FinePerDay: 1, Location: time.UTC}
 	if library.DefaultPolicy != want {
 		t.Errorf("got %+v, want %+v", library.DefaultPolicy, want)
 	}
