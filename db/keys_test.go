@@ -472,7 +472,8 @@ func TestKey_revoked_while_asked(t *testing.T) {
 	refused(t, s.RevokeKey(ctx, key.ID), "")
 	knows(t, s, token, "")
 	proxy.Release()
-	if err := <-early; err != nil {
+	// The server may have come to the question before the revocation or after it.
+	if err := <-early; err != nil && library.CodeOf(err) != library.ErrKeyUnknown.Code {
 		t.Errorf("who asked before: got %v", err)
 	}
 	knows(t, s, token, "")
@@ -521,7 +522,8 @@ func TestKey_concurrency(t *testing.T) {
 			var revoked, later atomic.Bool // set once it is so
 			stop := make(chan struct{})
 			var callers sync.WaitGroup
-			for i := range 8 {
+			var answers [8]atomic.Int64
+			for i := range answers {
 				on, must := s, &revoked
 				if i%2 == 1 {
 					on, must = other, &later
@@ -539,6 +541,7 @@ func TestKey_concurrency(t *testing.T) {
 						}
 						refuse := must.Load() // before it asks
 						caller, err := ask()
+						answers[i].Add(1)
 						switch code := library.CodeOf(err); {
 						case err == nil && (refuse || caller.KeyID != key.ID), err != nil && code != library.ErrKeyUnknown.Code && code != library.ErrSessionEnded.Code:
 							t.Errorf("caller %d: got %+v, %v; revoked: %t", i, caller, err, refuse)
@@ -554,6 +557,12 @@ func TestKey_concurrency(t *testing.T) {
 			}
 			refused(t, s.RevokeKey(ctx, key.ID), "")
 			revoked.Store(true)
+			// A question that was under way at the revocation is answered by now, and not after the clock has jumped.
+			for i := 1; i < len(answers); i += 2 {
+				for n := answers[i].Load(); answers[i].Load() < n+2 && !t.Failed(); {
+					time.Sleep(100 * time.Microsecond)
+				}
+			}
 			c.add(library.KeyFreshness)
 			later.Store(true)
 			callers.Wait()
