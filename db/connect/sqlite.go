@@ -41,7 +41,7 @@ func openSQLite(file string) (*Database, error) {
 	return &Database{
 		Engine: SQLite, Name: file, Bounded: true,
 		Reads: pool(readers, ""), ReadWidth: readers,
-		Writes: pool(1, "PRAGMA busy_timeout = 0; PRAGMA cache_size = -32768"), WriteWidth: 1, // SQLite has one writer; db waits for other processes
+		Writes: pool(1, "PRAGMA busy_timeout = 0; PRAGMA cache_size = -8192"), WriteWidth: 1, // SQLite has one writer; db waits for other processes
 		Probe:      pool(1, ""),
 		migrations: func() (*sql.DB, error) { return sql.OpenDB(connector), nil },
 	}, nil
