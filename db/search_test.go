@@ -445,7 +445,7 @@ func TestSearch_reads(t *testing.T) {
 // readsByKey fails the test where the server's plan reads a table without an index.
 func readsByKey(t *testing.T, session *sql.Conn, statement string) {
 	t.Helper()
-	rows, err := session.QueryContext(ctx, "EXPLAIN "+statement)
+	rows, err := session.QueryContext(ctx, "EXPLAIN FORMAT=TRADITIONAL "+statement)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,13 +134,18 @@ func (s session) up(ctx context.Context) (applied []Migration, err error) {
 	if err != nil {
 		return nil, err
 	}
+	inUse := false // perhaps, by an older release
 	for _, m := range migrations {
 		if !pending(m) {
+			inUse = true
 			continue
 		}
 		for _, statement := range m.statements {
 			if err := s.carryOut(ctx, statement); err != nil {
 				return applied, fmt.Errorf("%s: %w", m.Name, err)
+			}
+			if inUse && s.engine == connect.MySQL {
+				time.Sleep(betweenChanges)
 			}
 		}
 		if err := s.record(ctx, m.Version); err != nil {
@@ -151,6 +156,10 @@ func (s session) up(ctx context.Context) (applied []Migration, err error) {
 	}
 	return applied, nil
 }
+
+// betweenChanges lets those through who have waited for a change of a table, or have to start over because of it, before the next:
+// one after the other they would meet an older release at each of the few attempts that it makes.
+const betweenChanges = 50 * time.Millisecond
 
 // carryOut runs the statement unless it has been run before.
 func (s session) carryOut(ctx context.Context, todo statement) error {
