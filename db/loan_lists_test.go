@@ -187,6 +187,8 @@ var manyLoans = []string{
 	`INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on)
 	 SELECT n, n, CASE WHEN n < 1000 THEN '2026-01-01' ELSE '2026-02-20' END, CASE WHEN n < 1000 THEN '2026-01-15' ELSE '2026-03-06' END,
 	        CASE WHEN n % 5 = 0 THEN NULL ELSE '2026-02-25' END FROM numbers ORDER BY n`,
+	// So many keys that none is looked for by reading them all.
+	`INSERT INTO access_keys (key_id, token_hash, role, name, created_at) SELECT n, n, 'desk', 'Desk', '2026-01-01 00:00:00' FROM numbers WHERE n <= 5000`,
 }
 
 // A page costs its own rows, whatever it is asked by, wherever it is, and however many loans there are. Read as a whole are only
@@ -196,7 +198,7 @@ func TestLoanListsReadTheirPage(t *testing.T) {
 		var c clock
 		c.set(t, "2026-03-01T12:00:00Z")
 		s, pool := d.Open(t, at(&c, library.DefaultPolicy)), d.SQL(t)
-		statements := slices.Concat(largeLibrary[:4], manyLoans, []string{`ANALYZE TABLE books, users, loans`})
+		statements := slices.Concat(largeLibrary[:4], manyLoans, []string{`ANALYZE TABLE books, users, loans, access_keys`})
 		if d.Engine == "sqlite" {
 			statements[len(statements)-1] = `ANALYZE`
 		}

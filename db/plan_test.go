@@ -3,6 +3,8 @@ package db_test
 import (
 	"database/sql"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -130,10 +132,10 @@ func rowsRead(t *testing.T, session *sql.Conn, statement string, args ...any) (n
 	return read() - before - own
 }
 
-// usesIndexes fails the test where the server's plan reads a whole table.
+// usesIndexes fails the test where the server's plan reads a whole table, or walks an index from end to end.
 func usesIndexes(t *testing.T, session *sql.Conn, statement string, args ...any) {
 	t.Helper()
-	rows, err := session.QueryContext(ctx, "EXPLAIN "+statement, args...)
+	rows, err := session.QueryContext(ctx, "EXPLAIN FORMAT=TRADITIONAL "+statement, args...) // MySQL 9 has another form by itself
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,8 +157,12 @@ func usesIndexes(t *testing.T, session *sql.Conn, statement string, args ...any)
 		for i, c := range columns {
 			plan[c] = values[i].String
 		}
+		if !slices.Contains(columns, "table") {
+			t.Fatalf("the plan has no column for the table: %v", columns)
+		}
+		estimate, _ := strconv.Atoi(plan["rows"]) // a walk in the index's order that ends with the page is one of few rows
 		// The temporary tables that a statement makes of its own parts are called <derived2> and the like.
-		if plan["table"] != "" && plan["table"][0] != '<' && (plan["type"] == "ALL" || plan["type"] == "index" && plan["key"] != "PRIMARY" || plan["key"] == "") {
+		if plan["table"] != "" && plan["table"][0] != '<' && (plan["type"] == "ALL" || plan["type"] == "index" && plan["key"] != "PRIMARY" && estimate > 100 || plan["key"] == "") {
 			t.Errorf("reads table %s whole: %s\n%s", plan["table"], fmt.Sprint(plan), statement)
 		}
 	}
