@@ -40,7 +40,7 @@ var errFreeAgain = errors.New("somebody else is changing the same")
 
 // classOf tells the drivers' errors apart: by number, and by SQLSTATE where the number says nothing. The only place that does.
 func classOf(err error) errorClass {
-	if errors.Is(err, errFreeAgain) {
+	if errors.Is(err, errFreeAgain) || errors.Is(err, errGroupBrokenOff) {
 		return retryable
 	}
 	if e, ok := errors.AsType[*connect.Error](err); ok {

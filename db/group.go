@@ -3,6 +3,8 @@ package db
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -17,6 +19,10 @@ type group struct {
 	ended chan struct{}
 	err   error
 }
+
+// errGroupBrokenOff: another operation's failure has ended the transaction that this one shared, as a full disk or one that cannot
+// be read does. Nothing of it was carried out.
+var errGroupBrokenOff = errors.New("the transaction was ended by another operation's failure")
 
 // attemptInGroup is attempt on SQLite. The operation has a place among the writers, and may have none afterwards.
 func (s *Store) attemptInGroup(ctx context.Context, t *tx, fn func(*tx) error) (committing bool, err error) {
@@ -90,7 +96,7 @@ func (t *tx) carryOut(ctx context.Context, joins bool, fn func(*tx) error) (err 
 		if !joins {
 			t.endGroup(ctx, nil)
 		} else if _, undo := t.conn.ExecContext(context.WithoutCancel(ctx), `ROLLBACK TO operation; RELEASE operation`); undo != nil {
-			t.endGroup(ctx, undo)
+			t.endGroup(ctx, fmt.Errorf("%w: %w", errGroupBrokenOff, undo))
 		}
 	}()
 	if err := fn(t); err != nil {
