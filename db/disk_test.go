@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -104,4 +106,41 @@ func TestDiskFull(t *testing.T) {
 		server := dbtest.StartServerIn(t, dir, "--innodb-doublewrite=OFF", "--loose-innodb-redo-log-capacity=16M", "--loose-innodb-log-file-size=16M")
 		test(t, dir, server.Database(t))
 	})
+}
+
+// Operations that share a transaction on SQLite when the disk fills up: each is told so, and nobody is told another's failure.
+func TestDiskFull_together(t *testing.T) {
+	dir := smallDisk(t, "4m")
+	d := &dbtest.Database{Engine: "sqlite", Config: db.Config{Config: connect.Config{URL: "sqlite://" + filepath.Join(dir, "library.db"), Logger: dbtest.Quiet}}}
+	s := d.Open(t)
+	large := strings.Repeat("x", library.MaxAuthor)
+	free := fill(t, dir)
+	defer free()
+	var acknowledged, full atomic.Int64
+	var desks sync.WaitGroup
+	for range 16 {
+		desks.Go(func() {
+			for full.Load() < 200 {
+				_, err := s.CreateBook(ctx, library.Book{Title: "t", Author: large, Copies: 1})
+				switch code := library.CodeOf(err); {
+				case err == nil:
+					acknowledged.Add(1)
+				case code == library.ErrStorageFull.Code:
+					full.Add(1)
+				default:
+					t.Errorf("answered with %q: %v", code, err)
+					return
+				}
+			}
+		})
+	}
+	desks.Wait()
+	free()
+	newBook(t, s, 1)
+	var rows int64
+	if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM books`).Scan(&rows); err != nil || rows != acknowledged.Load()+1 {
+		t.Errorf("%d books, %v; acknowledged were %d", rows, err, acknowledged.Load()+1)
+	}
+	dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+	idle(t, s)
 }
