@@ -87,6 +87,10 @@ func (k *keys) run(ctx context.Context, s settings, stdout, stderr io.Writer) er
 		return err
 	}
 	defer store.Close()
+	// A key made in another folder's file would be good nowhere.
+	if _, err := fmt.Fprintf(stderr, "The database is %s.\n", store.Name()); err != nil {
+		return err
+	}
 	if s.migrates() {
 		if _, err := store.MigrateAtStart(ctx); err != nil {
 			return err

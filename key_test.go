@@ -82,7 +82,7 @@ func TestKeyCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 		deskID, _ := library.ParseToken(desk)
-		if status, stdout, stderr := run("", "key", "revoke", deskID); status != 0 || stdout != "" || !strings.Contains(stderr, deskID+" is revoked") {
+		if status, stdout, stderr := run("", "key", "revoke", deskID); status != 0 || stdout != "" || !strings.Contains(stderr, deskID+" is revoked") || !strings.HasPrefix(stderr, "The database is "+store.Name()) {
 			t.Errorf("got %d, %q, %q", status, stdout, stderr)
 		}
 		if status, _, stderr := run("", "key", "revoke", desk); status != 0 || strings.Contains(stderr, desk) { // the whole key, and a second time
@@ -97,7 +97,7 @@ func TestKeyCommands(t *testing.T) {
 			admin[7:15] + "|admin|Ada|" + today.String() + "|command|" + today.AddDays(90).String() + "|" + today.String() + "|good",
 			"",
 		}
-		if got, want := strings.Join(lines, "\n"), strings.Join(want, "\n"); status != 0 || stderr != "" || got != want {
+		if got, want := strings.Join(lines, "\n"), strings.Join(want, "\n"); status != 0 || stderr != "The database is "+store.Name()+".\n" || got != want {
 			t.Errorf("got %d, %q\n%s\nwant\n%s", status, stderr, got, want)
 		}
 	})
