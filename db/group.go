@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// SQLite has one writer, and its COMMIT waits for the disk. So operations that come while others are under way share a transaction:
-// whoever is done lets those go on in it who wait already, and then commits for all, unless one of them has. Each has a savepoint,
+// SQLite has one writer, and its COMMIT waits for the disk. So operations that come while others are under way share a transaction
+// (group commit): whoever is done lets those go on in it who wait already, and then commits for all, unless one of them has. Each has a savepoint,
 // and none is answered, not even with a refusal, before the COMMIT of what it has seen.
 
 // group is such a transaction.
