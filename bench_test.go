@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"library-management/internal/dbtest"
 )
 
 // BenchmarkProcess builds the program as it is released and measures it: exec to first answer on SQLite, the resident
@@ -24,12 +25,7 @@ func BenchmarkProcess(b *testing.B) {
 	}
 	var starts, idle, loaded []float64
 	for range b.N {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			b.Fatal(err)
-		}
-		address := listener.Addr().String()
-		listener.Close()
+		address := dbtest.FreeAddress(b)
 		cmd := exec.Command(program)
 		cmd.Dir = b.TempDir()
 		cmd.Env = append(environment(), "PORT="+address[strings.LastIndex(address, ":")+1:], "LOG_LEVEL=error")

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"library-management/internal/dbtest"
 )
 
 // TestLimits: the program says how many connections it serves and what memory it stays below, which GOMEMLIMIT has precedence over,
@@ -31,7 +33,7 @@ func TestLimits(t *testing.T) {
 		{"the operator's memory", "ulimit -n 4096", "GOMEMLIMIT=1GiB", 1024, false, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			address := freeAddress(t)
+			address := dbtest.FreeAddress(t)
 			_, port, _ := net.SplitHostPort(address)
 			var output bytes.Buffer
 			p := &process{exec.Command("sh", "-c", test.shell+`; exec "$0"`, os.Args[0]), "http://" + address, &output, make(chan struct{})}

@@ -250,7 +250,7 @@ func TestHealthcheck_proxy(t *testing.T) {
 	p.url = strings.Replace(p.url, "127.0.0.1", host, 1)
 	p.await(t, "/livez", 200)
 	check := exec.Command(os.Args[0], "healthcheck")
-	check.Env = append(p.Env, "HTTP_PROXY=http://"+freeAddress(t), "http_proxy=http://"+freeAddress(t))
+	check.Env = append(p.Env, "HTTP_PROXY=http://"+dbtest.FreeAddress(t), "http_proxy=http://"+dbtest.FreeAddress(t))
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("got %v: %s", err, out)
 	}
@@ -592,7 +592,7 @@ type process struct {
 // start starts the program with settings, on a free port.
 func start(t *testing.T, env ...string) *process {
 	t.Helper()
-	address := freeAddress(t)
+	address := dbtest.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	p := &process{exec.Command(os.Args[0]), "http://" + address, &bytes.Buffer{}, make(chan struct{})}
 	p.Dir = t.TempDir()
@@ -613,17 +613,6 @@ func start(t *testing.T, env ...string) *process {
 		}
 	})
 	return p
-}
-
-// freeAddress is an address on this machine that nothing listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 // await asks until path answers with status.
@@ -767,7 +756,7 @@ func TestServe_original(t *testing.T) {
 // TestServe_metrics: what happens is counted, on a listener of its own.
 func TestServe_metrics(t *testing.T) {
 	server := dbtest.StartServer(t)
-	address := freeAddress(t)
+	address := dbtest.FreeAddress(t)
 	p := start(t, append(configure(t, server.Database(t)), "METRICS_ADDR="+address)...)
 	p.await(t, "/readyz", 200)
 	p.post(t, "/users/", `{"name":"Ada"}`)

@@ -97,7 +97,7 @@ func (s scenario) begin(t *testing.T, d *dbtest.Database) (*exec.Cmd, *bytes.Buf
 	t.Helper()
 	cmd := exec.Command(os.Args[0], s.command...)
 	cmd.Dir = t.TempDir()
-	_, port, _ := strings.Cut(freeAddress(t), ":")
+	_, port, _ := strings.Cut(dbtest.FreeAddress(t), ":")
 	cmd.Env = append(append(os.Environ(), "LIBRARY_TEST_PROGRAM=1", "DRAIN_DELAY=0s", "HOST=127.0.0.1", "PORT="+port), configure(t, d)...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output

@@ -282,12 +282,7 @@ type contestant struct {
 
 // startProgram starts the program as it is in production, with its access lines, which go to /dev/null.
 func startProgram(b *testing.B, program string, settings []string) *contestant {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	address := dbtest.FreeAddress(b)
 	cmd := exec.Command(program)
 	cmd.Dir = b.TempDir()
 	cmd.Env = append(environment(), append(settings, "PORT="+address[strings.LastIndex(address, ":")+1:])...)

@@ -100,7 +100,7 @@ func (c *chaos) open(l *library, settings ...[]string) {
 // instance is one that the checks can look into, not started yet.
 func (c *chaos) instance(name string, settings []string) *instance {
 	c.t.Helper()
-	return newInstance(c.t, name, nil, append([]string{"DRAIN_DELAY=2s", "METRICS_ADDR=" + freeAddress(c.t)}, settings...)...)
+	return newInstance(c.t, name, nil, append([]string{"DRAIN_DELAY=2s", "METRICS_ADDR=" + dbtest.FreeAddress(c.t)}, settings...)...)
 }
 
 // work starts the balancer, the desks and a librarian who imports files by the given settings.

@@ -35,7 +35,7 @@ func TestKeepAliveOrder(t *testing.T) {
 	}{{"longer_than_the_balancer", 4 * time.Second, time.Second, 3, false}, {"shorter_than_the_balancer", 600 * time.Millisecond, 1200 * time.Millisecond, 60, true}} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			address := freeAddress(t)
+			address := dbtest.FreeAddress(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			ended, listening := make(chan error, 1), make(chan struct{})
 			go func() {

@@ -65,7 +65,7 @@ func newInstance(t testing.TB, name string, d *dbtest.Database, env ...string) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &instance{t: t, name: name, program: program, address: freeAddress(t), output: output}
+	i := &instance{t: t, name: name, program: program, address: dbtest.FreeAddress(t), output: output}
 	if d != nil {
 		i.env = settingsOf(d)
 	}
@@ -168,16 +168,6 @@ func until(t testing.TB, what string, condition func() bool) {
 	}
 }
 
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // balance starts haproxy, as deploy/haproxy/haproxy.cfg has it, before two instances, or before three; changes are pairs of what
 // is there and what shall be instead.
 func balance(t testing.TB, instances []*instance, changes ...string) (address string) {
@@ -204,7 +194,7 @@ func balance(t testing.TB, instances []*instance, changes ...string) (address st
 	if err != nil {
 		t.Fatal(err)
 	}
-	address = freeAddress(t)
+	address = dbtest.FreeAddress(t)
 	cmd := exec.Command(haproxy, "-db", "-f", file)
 	cmd.Env = append(os.Environ(), "BIND="+address)
 	for n, i := range instances {

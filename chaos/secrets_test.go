@@ -45,7 +45,7 @@ func TestNoSecretInAnyLog(t *testing.T) {
 		"file":     append(slices.Clone(pieces), "DB_PASSWORD_FILE="+file, "ADMIN_KEY_FILE="+rootFile),
 		"url":      {"DATABASE_URL=mysql://" + c.User + ":" + password + "@" + c.Host + ":" + c.Port + "/" + c.Name},
 	} {
-		metrics := freeAddress(t)
+		metrics := dbtest.FreeAddress(t)
 		i := newInstance(t, name, nil, append(append(env, debug...), "METRICS_ADDR="+metrics)...).start()
 		i.await("/readyz", 200)
 		instances = append(instances, i)

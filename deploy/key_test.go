@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"library-management/internal/dbtest"
 )
 
 // TestKey_program: the program itself, with its root key in Secrets Manager as the stacks have it, makes the key that the script asks
@@ -36,12 +37,7 @@ func TestKey_program(t *testing.T) {
 		fmt.Fprintf(w, `{"SecretString": %q}`, rootKey)
 	}))
 	defer secrets.Close()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	free.Close()
+	address := dbtest.FreeAddress(t)
 	get := func(path, key string) int {
 		r, _ := http.NewRequest("GET", "http://"+address+path, nil)
 		if key != "" {

@@ -63,17 +63,6 @@ func silent(t *testing.T) (address string, accepted *atomic.Int32) {
 	return l.Addr().String(), accepted
 }
 
-// away is an address where nobody listens.
-func away(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // books are how many there are on one server, by its own count.
 func books(t *testing.T, d *dbtest.Database) (n int) {
 	t.Helper()
@@ -111,7 +100,7 @@ func TestServers(t *testing.T) {
 		readOnly(t, a, "ON")
 		defer readOnly(t, a, "OFF")
 		hung, accepted := silent(t)
-		s := openOn(t, onA, func(c *db.Config) { c.MaxOpenConns, c.MaxIdleConns, c.ConnMaxLifetime = 1, 1, time.Nanosecond }, away(t), hung, addressOf(onA), addressOf(onB))
+		s := openOn(t, onA, func(c *db.Config) { c.MaxOpenConns, c.MaxIdleConns, c.ConnMaxLifetime = 1, 1, time.Nanosecond }, dbtest.FreeAddress(t), hung, addressOf(onA), addressOf(onB))
 		before := books(t, onB)
 		for range 5 { // each by a connection of its own
 			newBook(t, s)
@@ -167,7 +156,7 @@ func TestServers(t *testing.T) {
 	t.Run("none_can_be_written_to", func(t *testing.T) {
 		readOnly(t, a, "ON")
 		readOnly(t, b, "ON")
-		nobody := away(t)
+		nobody := dbtest.FreeAddress(t)
 		s := openOn(t, onA, nil, addressOf(onA), addressOf(onB), nobody)
 		_, err := s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Copies: 1})
 		refused(t, err, library.ErrUnavailable.Code)
@@ -232,7 +221,7 @@ func TestServers(t *testing.T) {
 		if _, _, err := s.FindBooks(ctx, library.Page{Limit: 1}); err != nil { // by a connection that stays
 			t.Fatal(err)
 		}
-		_, port, err := net.SplitHostPort(away(t))
+		_, port, err := net.SplitHostPort(dbtest.FreeAddress(t))
 		if err != nil {
 			t.Fatal(err)
 		}

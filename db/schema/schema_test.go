@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -294,7 +293,7 @@ func TestMigrate_other_program(t *testing.T) {
 func TestMigrate_multi_primary(t *testing.T) {
 	options := []string{"--plugin-load-add=group_replication.so", "--log-bin", "--gtid-mode=ON", "--enforce-gtid-consistency=ON", "--server-id=1",
 		"--loose-group-replication-group-name=11111111-1111-1111-1111-111111111111", "--loose-group-replication-start-on-boot=OFF",
-		"--loose-group-replication-single-primary-mode=OFF", "--loose-group-replication-local-address=127.0.0.1:" + freePort(t),
+		"--loose-group-replication-single-primary-mode=OFF", "--loose-group-replication-local-address=" + dbtest.FreeAddress(t),
 		"--loose-group-replication-bootstrap-group=ON"}
 	if d := dbtest.MySQL(t); isMaria(t, d) {
 		t.Skip("MariaDB has no such groups")
@@ -516,15 +515,4 @@ func isMaria(t testing.TB, d *dbtest.Database) bool {
 		t.Fatal(err)
 	}
 	return strings.Contains(version, "MariaDB")
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	return port
 }

@@ -192,14 +192,14 @@ func (g *Group) make(t testing.TB, binary string, options func(n int) []string, 
 			if s.dir, err = os.MkdirTemp("", "db"); err != nil {
 				t.Fatal(err)
 			}
-			if s.Port, err = freePort(); err != nil {
+			if s.Port, err = FreePort(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		g.Members[n] = &s
 		t.Cleanup(s.remove)
 		for _, port := range []*int{&g.ports[n], &g.catchUps[n]} {
-			if *port, err = freePort(); err != nil {
+			if *port, err = FreePort(); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -172,19 +172,10 @@ func initialise(binary, parent string, options []string) (*Server, error) {
 		os.RemoveAll(dir)
 		return nil, fmt.Errorf("initialise %s: %w: %s", binary, err, out)
 	}
-	if s.Port, err = freePort(); err != nil {
+	if s.Port, err = FreePort(); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 // asRoot: both servers refuse to run as root unless told to.
