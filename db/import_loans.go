@@ -391,6 +391,7 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 	mark := rand.Int64() // to find the new loans' ids by
 	by, _ := doer(ctx)
 	var inserts []any
+	var fined []*loan // or with a fine of 0
 	n := 0
 	for _, l := range b.touched {
 		if l.new {
@@ -404,13 +405,14 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 			if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ?, closed_by = ? WHERE id = ?`, *l.returned, l.fine, by, l.id); err != nil {
 				return err
 			}
+			fined = append(fined, l)
 		}
 	}
 	for _, u := range b.users {
 		if u.opened == 0 && u.charged == 0 {
 			continue
 		}
-		if _, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans + ?, total_fines = total_fines + ? WHERE id = ?`, u.opened, u.charged, u.id); err != nil {
+		if _, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans + ?, total_fines = total_fines + ?, balance = balance + ? WHERE id = ?`, u.opened, u.charged, u.charged, u.id); err != nil {
 			return err
 		}
 	}
@@ -425,16 +427,21 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 		for id := range b.byID {
 			books = append(books, id)
 		}
-		made, err := collect(ctx, t, func(scan func(...any) error) (l loan, err error) {
-			err = scan(&l.id, &l.closing)
+		made, err := collect(ctx, t, func(scan func(...any) error) (*loan, error) {
+			l := &loan{}
+			err := scan(&l.id, &l.userID, &l.fine, &l.closing)
 			return l, err
-		}, `SELECT id, returned_on IS NOT NULL FROM loans WHERE book_id IN (`+marks(len(books))+`) AND opened_op = ?`, append(books, mark))
+		}, `SELECT id, user_id, fine, returned_on IS NOT NULL FROM loans WHERE book_id IN (`+marks(len(books))+`) AND opened_op = ?`, append(books, mark))
 		if err != nil {
 			return err
 		}
 		for _, l := range made {
 			claims = append(claims, run.ID, l.id, l.closing, started)
 		}
+		fined = append(fined, made...)
+	}
+	if err := b.storeFines(ctx, fined); err != nil {
+		return err
 	}
 	if err := b.storeBooks(ctx); err != nil {
 		return err
@@ -455,6 +462,22 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 		return nil
 	}
 	return t.insertMany(ctx, `INSERT INTO imported_loans (run, loan_id, closed, started_at) VALUES `, len(claims)/4, claims)
+}
+
+// storeFines writes the lines of the users' accounts; what their rows repeat of these is written already.
+func (b *loanBatch) storeFines(ctx context.Context, closed []*loan) error {
+	var lines []any
+	n := 0
+	for _, l := range closed {
+		if l.fine > 0 {
+			n++
+			lines = append(lines, b.t.lineValues(ctx, library.AccountLine{UserID: l.userID, Kind: library.LineFine, Amount: l.fine, LoanID: &l.id})...)
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return b.t.insertMany(ctx, insertLines, n, lines)
 }
 
 // storeBooks writes what the books' rows repeat of their loans, once the loans are written.

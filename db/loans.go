@@ -274,12 +274,13 @@ func (t *tx) giveBack(ctx context.Context, l *lending) error {
 	}
 	first := l.other.firstDue()
 	fine := t.s.policy.Fine(l.own.due, t.today)
-	t.change(`UPDATE users SET open_loans = open_loans - 1, total_fines = total_fines + ? WHERE id = ? AND deleted_at IS NULL AND open_loans > 0`, fine, l.userID)
+	t.change(`UPDATE users SET open_loans = open_loans - 1 WHERE id = ? AND deleted_at IS NULL AND open_loans > 0`, l.userID)
 	t.change(`
 		UPDATE books SET on_loan = on_loan - 1, first_due_user_id = ?, first_due_on = ?, first_due_stale_since = NULL
 		WHERE id = ? AND deleted_at IS NULL AND on_loan > 0`, first.userID, first.on, l.bookID)
 	by, who := doer(ctx)
 	t.change(`UPDATE loans SET returned_on = ?, fine = ?, closed_by = ?, closed_who = ? WHERE id = ? AND returned_on IS NULL`, t.today, fine, by, who, l.own.id)
+	t.post(ctx, library.AccountLine{UserID: l.userID, Kind: library.LineFine, Amount: fine, LoanID: &l.own.id})
 	l.book.CopiesAvailable++ // so one is free, and nobody is named
 	return nil
 }

@@ -21,8 +21,19 @@ func CheckRules(t testing.TB, pool *sql.DB, p library.Policy) {
 			SELECT u.id FROM users u WHERE u.open_loans <> (SELECT COUNT(*) FROM loans l WHERE l.user_id = u.id AND l.returned_on IS NULL)`},
 		{"a user has one copy of a book at the most", `
 			SELECT l.book_id FROM loans l WHERE l.returned_on IS NULL GROUP BY l.book_id, l.user_id HAVING COUNT(*) > 1`},
-		{"a user's fines are those of the loans", `
-			SELECT u.id FROM users u WHERE u.total_fines <> (SELECT COALESCE(SUM(l.fine), 0) FROM loans l WHERE l.user_id = u.id)`},
+		{"a user's balance is the sum of the account", `
+			SELECT u.id FROM users u WHERE u.balance <> (
+				SELECT COALESCE(SUM(CASE WHEN a.kind IN ('payment', 'waiver') THEN -a.amount ELSE a.amount END), 0) FROM account_lines a WHERE a.user_id = u.id)`},
+		{"a user's fines are the balance, and never below 0", `SELECT u.id FROM users u WHERE u.total_fines <> u.balance OR u.balance < 0`},
+		{"a line has an amount", `SELECT a.id FROM account_lines a WHERE a.amount <= 0`},
+		{"a fine's line is that of a loan of the user, and another's is of none", `
+			SELECT a.id FROM account_lines a LEFT JOIN loans l ON l.id = a.loan_id
+			WHERE (a.kind = 'fine') <> (a.loan_id IS NOT NULL)
+			   OR a.kind = 'fine' AND (l.id IS NULL OR l.user_id <> a.user_id OR l.returned_on IS NULL OR l.fine <> a.amount)`},
+		{"each fine has a line, but where what the user owes has been taken over from before", `
+			SELECT l.id FROM loans l WHERE l.fine > 0 AND NOT EXISTS (SELECT 1 FROM account_lines a WHERE a.loan_id = l.id)
+				AND NOT EXISTS (SELECT 1 FROM account_lines a WHERE a.user_id = l.user_id AND a.kind = 'opening')`},
+		{"an account is taken over once", `SELECT a.user_id FROM account_lines a WHERE a.kind = 'opening' GROUP BY a.user_id HAVING COUNT(*) > 1`},
 		{"a book's row tells what is due first of its open loans", `
 			SELECT b.id FROM books b WHERE (
 				COALESCE(b.first_due_on, '') <> COALESCE((SELECT MIN(l.due_on) FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL), '')
