@@ -2,7 +2,6 @@ package db_test
 
 import (
 	"database/sql"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -61,7 +60,7 @@ type searchCase struct {
 
 // searchCases are the kinds of search.
 func searchCases(titles int) []searchCase {
-	words := vocabulary()
+	words := dbtest.Vocabulary()
 	text := func(s string) func(*rand.Rand) library.BookQuery {
 		return func(*rand.Rand) library.BookQuery { return library.BookQuery{Text: s} }
 	}
@@ -79,9 +78,9 @@ func searchCases(titles int) []searchCase {
 		{"a common word and one letter", any(func(r *rand.Rand) string { return "the " + string(rune('a'+r.IntN(26))) }), 0},
 		{"a rare word", any(func(r *rand.Rand) string { return words[20_000+r.IntN(60_000)] }), 0},
 		{"a rare word beside a common one", any(func(r *rand.Rand) string { return "the " + words[20_000+r.IntN(60_000)] }), 0},
-		{"a whole title", any(func(r *rand.Rand) string { return titleOf(r.IntN(titles)).Title }), 0},
-		{"an ISBN", any(func(r *rand.Rand) string { return isbnOf(r.IntN(titles)) }), 0},
-		{"an author", any(func(r *rand.Rand) string { return titleOf(r.IntN(titles)).Author }), 0},
+		{"a whole title", any(func(r *rand.Rand) string { return dbtest.Title(r.IntN(titles)).Title }), 0},
+		{"an ISBN", any(func(r *rand.Rand) string { return dbtest.ISBN(r.IntN(titles)) }), 0},
+		{"an author", any(func(r *rand.Rand) string { return dbtest.Title(r.IntN(titles)).Author }), 0},
 		{"nothing", text("zzzzqq"), 0},
 		{"common words that meet rarely", text("der the"), 0},
 		{"in a category", func(*rand.Rand) library.BookQuery { return library.BookQuery{Text: "the of", Category: "Category 7"} }, 0},
@@ -134,7 +133,7 @@ func importTitles(t testing.TB, s *db.Store, titles int) {
 	for n := 0; n < titles; n += batch {
 		var rows []func(*library.Book)
 		for i := n; i < min(n+batch, titles); i++ {
-			made := titleOf(i)
+			made := dbtest.Title(i)
 			rows = append(rows, func(b *library.Book) { made.ID = b.ID; *b = made })
 		}
 		results, err := s.ImportBooks(ctx, rows)
@@ -147,77 +146,6 @@ func importTitles(t testing.TB, s *db.Store, titles int) {
 			}
 		}
 	}
-}
-
-// titleOf is the nth title of the catalogue: its words are as frequent as in a real one, by Zipf's law, and its last tenth is in another
-// language, whose common words the others lack.
-func titleOf(n int) library.Book {
-	r := rand.New(rand.NewPCG(uint64(n), 42))
-	words := vocabulary()
-	zipf := rand.NewZipf(r, 1.08, 2.5, uint64(len(words)-1))
-	var title []string
-	for range 2 + r.IntN(8) {
-		title = append(title, words[zipf.Uint64()])
-	}
-	language := "en"
-	if n%1000 >= 900 {
-		language = "de"
-		for i, w := range title {
-			title[i] = map[string]string{"the": "der", "of": "und", "and": "die", "a": "das", "in": "im", "to": "von"}[w]
-			if title[i] == "" {
-				title[i] = w + "en"
-			}
-		}
-	}
-	b := library.Book{
-		Title: strings.Join(title, " "), Author: words[500+r.IntN(3000)] + " " + words[30_000+zipf.Uint64()%20_000],
-		Copies: 1, Category: fmt.Sprint("Category ", r.IntN(40)), Language: language, PublishedYear: new(1900 + r.IntN(125)),
-	}
-	if n%5 > 0 {
-		b.ISBN = isbnOf(n)
-	} else {
-		b.Barcode = fmt.Sprint("b", n)
-	}
-	return b
-}
-
-// isbnOf is the ISBN-13 of the nth title.
-func isbnOf(n int) string {
-	digits := fmt.Sprintf("978%09d", n*7919%1_000_000_000)
-	for check := range 10 {
-		if isbn, ok := library.ISBN13(digits + strconv.Itoa(check)); ok {
-			return isbn
-		}
-	}
-	panic(digits)
-}
-
-var made []string
-
-// vocabulary is 80,000 words, the commonest first.
-func vocabulary() []string {
-	if made != nil {
-		return made
-	}
-	r := rand.New(rand.NewPCG(3, 3))
-	first := strings.Fields("s s s s c c c p p p b b b m m m a a a d d t t r r h h l l f f e e i g g w w n o v j k u y q z x st tr pr ch br")
-	rest := strings.Fields("a e i o u ar er in an en or al is on at ion is ed ing el ti ra ro ne re li mo ta va co de lo mi nu pe so")
-	seen := map[string]bool{}
-	made = strings.Fields("the of and a in to for on an with history new world life guide american")
-	for _, w := range made {
-		seen[w] = true
-	}
-	for len(made) < 80_000 {
-		w := first[r.IntN(len(first))]
-		for range 2 + r.IntN(3) {
-			w += rest[r.IntN(len(rest))]
-		}
-		if len(w) >= 4 && !seen[w] {
-			seen[w] = true
-			made = append(made, w)
-		}
-	}
-	return made
 }
 
 // size is how many bytes tables take with their indexes; without names, all of them.

@@ -397,7 +397,7 @@ func TestSearch_reads(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer session.Close()
-	words := vocabulary()
+	words := dbtest.Vocabulary()
 	for _, test := range []struct {
 		query library.BookQuery
 		most  int // rows read
@@ -408,8 +408,8 @@ func TestSearch_reads(t *testing.T) {
 		{library.BookQuery{Text: "the s"}, 2500},
 		{library.BookQuery{Text: words[40_000]}, 50},
 		{library.BookQuery{Text: "the " + words[40_000]}, 2500},
-		{library.BookQuery{Text: titleOf(77).Title}, 3000},
-		{library.BookQuery{Text: isbnOf(77)}, 50},
+		{library.BookQuery{Text: dbtest.Title(77).Title}, 3000},
+		{library.BookQuery{Text: dbtest.ISBN(77)}, 50},
 		{library.BookQuery{Text: "zzzzqq"}, 10},
 		{library.BookQuery{Text: "the", Category: "Category 7"}, 2500},
 		{library.BookQuery{Text: "the", Available: new(true)}, 500},
@@ -447,7 +447,7 @@ func TestSearch_plans(t *testing.T) {
 	s, pool := d.Open(t), d.SQL(t)
 	importTitles(t, s, 100)
 	for _, q := range []library.BookQuery{
-		{Text: "the"}, {Text: "the of"}, {Text: "a"}, {Text: "hist"}, {Text: titleOf(7).Title}, {Text: "the", Category: "Category 7"}, {Text: "the", Available: new(true)},
+		{Text: "the"}, {Text: "the of"}, {Text: "a"}, {Text: "hist"}, {Text: dbtest.Title(7).Title}, {Text: "the", Category: "Category 7"}, {Text: "the", Available: new(true)},
 		{Text: "the", Available: new(false)}, {Available: new(false)}, {Text: "the of", Sort: library.SortByTitle}, {Sort: library.SortByYear}, {Text: "the of", Sort: library.SortByNewest},
 	} {
 		statements, args, err := s.SearchStatements(ctx, q, 20)

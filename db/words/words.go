@@ -138,12 +138,12 @@ func (x Index) Statements(engine connect.Engine, changes []Change) (list []State
 		case c.Have == "":
 			texts = append(texts, c)
 		default:
-			names := x.columns()
+			names := x.Columns()
 			values := x.values(c)
 			list = append(list, Statement{`UPDATE ` + x.Texts + ` SET ` + strings.Join(names[1:], ` = ?, `) + ` = ? WHERE ` + x.ID + ` = ?`, append(values[1:], c.ID)})
 		}
 	}
-	list = append(list, insert(engine, `INSERT INTO `+x.Texts+` (`+strings.Join(x.columns(), ", ")+`) VALUES `, len(x.columns()), texts, x.values)...)
+	list = append(list, insert(engine, `INSERT INTO `+x.Texts+` (`+strings.Join(x.Columns(), ", ")+`) VALUES `, len(x.Columns()), texts, x.values)...)
 	// In the order of their key, so that neighbours are written together and two who write at once wait for each other in one order.
 	slices.SortFunc(added, func(a, b word) int {
 		if c := strings.Compare(a.text, b.text); c != 0 {
@@ -164,20 +164,24 @@ func (x Index) Forget(engine connect.Engine, id int64, text string) []Statement 
 	return list
 }
 
-func (x Index) columns() []string {
+// Columns are those of Texts.
+func (x Index) Columns() []string {
 	if x.sorted {
 		return []string{x.ID, "text", "main_key", "author_key", "year_key"}
 	}
 	return []string{x.ID, "text", "main_key"}
 }
 
-func (x Index) values(c Change) []any {
-	main, second, year := library.SortKeys(c.Want)
+// Values are the Columns of a record with this searched text.
+func (x Index) Values(id int64, text string) []any {
+	main, second, year := library.SortKeys(text)
 	if x.sorted {
-		return []any{c.ID, c.Want, main, second, year}
+		return []any{id, text, main, second, year}
 	}
-	return []any{c.ID, c.Want, main}
+	return []any{id, text, main}
 }
+
+func (x Index) values(c Change) []any { return x.Values(c.ID, c.Want) }
 
 // insert makes statements of a few sizes on SQLite, whose connections keep what they have prepared, and long ones on MySQL, where
 // each is a round trip or a part of one.
