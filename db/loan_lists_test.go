@@ -234,7 +234,7 @@ func TestLoanListsReadTheirPage(t *testing.T) {
 				if n := rowsRead(t, session, query, args...); n > most {
 					t.Errorf("%d rows read, want %d at the most: %s", n, most, what)
 				}
-				usesIndexes(t, session, query, args...)
+				dbtest.UsesIndexes(t, session, query, args...)
 			}
 		}
 	})

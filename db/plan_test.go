@@ -2,9 +2,6 @@ package db_test
 
 import (
 	"database/sql"
-	"fmt"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -85,7 +82,7 @@ func TestPagesCostTheSame(t *testing.T) {
 					for statement := range strings.SplitSeq(sent, "; ") {
 						if statement = strings.TrimSpace(statement); strings.HasPrefix(statement, "SELECT") {
 							*rows += rowsRead(t, session, statement)
-							usesIndexes(t, session, statement)
+							dbtest.UsesIndexes(t, session, statement)
 						}
 					}
 				}
@@ -130,43 +127,4 @@ func rowsRead(t *testing.T, session *sql.Conn, statement string, args ...any) (n
 		t.Fatal(err)
 	}
 	return read() - before - own
-}
-
-// usesIndexes fails the test where the server's plan reads a whole table, or walks an index from end to end.
-func usesIndexes(t *testing.T, session *sql.Conn, statement string, args ...any) {
-	t.Helper()
-	rows, err := session.QueryContext(ctx, "EXPLAIN FORMAT=TRADITIONAL "+statement, args...) // MySQL 9 has another form by itself
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	columns, err := rows.Columns()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for rows.Next() {
-		values := make([]sql.NullString, len(columns))
-		into := make([]any, len(columns))
-		for i := range values {
-			into[i] = &values[i]
-		}
-		if err := rows.Scan(into...); err != nil {
-			t.Fatal(err)
-		}
-		plan := map[string]string{}
-		for i, c := range columns {
-			plan[c] = values[i].String
-		}
-		if !slices.Contains(columns, "table") {
-			t.Fatalf("the plan has no column for the table: %v", columns)
-		}
-		estimate, _ := strconv.Atoi(plan["rows"]) // a walk in the index's order that ends with the page is one of few rows
-		// The temporary tables that a statement makes of its own parts are called <derived2> and the like.
-		if plan["table"] != "" && plan["table"][0] != '<' && (plan["type"] == "ALL" || plan["type"] == "index" && plan["key"] != "PRIMARY" && estimate > 100 || plan["key"] == "") {
-			t.Errorf("reads table %s whole: %s\n%s", plan["table"], fmt.Sprint(plan), statement)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
 }

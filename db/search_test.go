@@ -431,7 +431,7 @@ func TestSearch_reads(t *testing.T) {
 					continue
 				}
 				read += rowsRead(t, session, sent)
-				usesIndexes(t, session, sent)
+				dbtest.UsesIndexes(t, session, sent)
 			}
 			t.Logf("%d rows read", read)
 			if read == 0 || read > test.most {

@@ -42,6 +42,8 @@ type Config struct {
 	Now func() time.Time
 	// Logger takes what happens behind the caller's back, such as a retry; nil is slog.Default.
 	Logger *slog.Logger
+	// Trace, if set, is given each statement for SQLite: for tests of its plans. MySQL's are seen on the wire.
+	Trace func(query string)
 }
 
 // target is where the data lies: MySQL, or else a SQLite file.

@@ -57,7 +57,7 @@ func Open(c Config) (*Database, error) {
 		return nil, err
 	}
 	if t.mysql == nil {
-		return openSQLite(t.file)
+		return openSQLite(t.file, c.Trace)
 	}
 	return openMySQL(c, t.mysql)
 }

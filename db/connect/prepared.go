@@ -11,6 +11,8 @@ type sqliteConnector struct {
 	driver.Connector
 	// setUp is carried out on each new connection; "": nothing.
 	setUp string
+	// trace is Config.Trace.
+	trace func(query string)
 }
 
 func (c sqliteConnector) Connect(ctx context.Context) (driver.Conn, error) {
@@ -18,7 +20,7 @@ func (c sqliteConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &preparedConn{sqliteConn: made.(sqliteConn), statements: map[string]*preparedStatement{}}
+	conn := &preparedConn{sqliteConn: made.(sqliteConn), trace: c.trace, statements: map[string]*preparedStatement{}}
 	if c.setUp != "" {
 		if _, err := conn.sqliteConn.ExecContext(ctx, c.setUp, nil); err != nil {
 			return nil, errors.Join(err, conn.Close())
@@ -49,6 +51,7 @@ const (
 // it needs no variable for each text, and no search through a pool's connections.
 type preparedConn struct {
 	sqliteConn
+	trace      func(query string)
 	statements map[string]*preparedStatement
 	uses       int64
 }
@@ -62,6 +65,9 @@ type preparedStatement struct {
 
 // prepared returns the statement of a text; nil where it is not to be kept, or is in use.
 func (c *preparedConn) prepared(ctx context.Context, query string) (*preparedStatement, error) {
+	if c.trace != nil {
+		c.trace(query)
+	}
 	c.uses++
 	if s := c.statements[query]; s != nil {
 		if s.busy {

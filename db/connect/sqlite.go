@@ -20,7 +20,7 @@ import (
 // immediate takes the write lock at BEGIN, where it is waited for: a read that turns into a write fails at once instead.
 const sqliteOptions = "?_pragma=busy_timeout(3500)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
 
-func openSQLite(file string) (*Database, error) {
+func openSQLite(file string, trace func(query string)) (*Database, error) {
 	if err := usable(file); err != nil {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
@@ -31,7 +31,7 @@ func openSQLite(file string) (*Database, error) {
 		return nil, fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	pool := func(width int, setUp string) *sql.DB {
-		p := sql.OpenDB(sqliteConnector{connector, setUp})
+		p := sql.OpenDB(sqliteConnector{connector, setUp, trace})
 		p.SetMaxOpenConns(width)
 		p.SetMaxIdleConns(width)
 		return p

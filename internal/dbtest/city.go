@@ -30,7 +30,7 @@ type Size struct {
 var (
 	City   = Size{Titles: 500_000, Copies: 1_800_000, Users: 120_000, Loans: 6_000_000, OpenLoans: 345_000, Holds: 30_000, LongQueue: 2000, ShortQueue: 10, LongHistory: 1000, ShortHistory: 10}
 	School = Size{Titles: 13_000, Copies: 20_000, Users: 1000, Loans: 22_000, OpenLoans: 1200, Holds: 60, LongQueue: 20, ShortQueue: 10, LongHistory: 100, ShortHistory: 10}
-	Small  = Size{Titles: 600, Copies: 2100, Users: 150, Loans: 4000, OpenLoans: 400, Holds: 80, LongQueue: 40, ShortQueue: 10, LongHistory: 100, ShortHistory: 10}
+	Small  = Size{Titles: 3000, Copies: 10_000, Users: 1000, Loans: 12_000, OpenLoans: 1500, Holds: 300, LongQueue: 100, ShortQueue: 10, LongHistory: 300, ShortHistory: 10}
 )
 
 // CityPolicy is the rules by which the made libraries lend.

@@ -131,12 +131,21 @@ func (s *Server) remove() {
 	os.RemoveAll(s.dir)
 }
 
-func start(parent string, options []string) (*Server, error) {
+// serverBinary is the MySQL or MariaDB of the PATH.
+func serverBinary() (string, error) {
 	binary, err := exec.LookPath("mysqld")
 	if err != nil {
 		if binary, err = exec.LookPath("mariadbd"); err != nil {
-			return nil, errors.New("no mysqld and no mariadbd on the PATH")
+			return "", errors.New("no mysqld and no mariadbd on the PATH")
 		}
+	}
+	return binary, nil
+}
+
+func start(parent string, options []string) (*Server, error) {
+	binary, err := serverBinary()
+	if err != nil {
+		return nil, err
 	}
 	s, err := initialise(binary, parent, append([]string{"--skip-log-bin"}, options...))
 	if err != nil {
@@ -151,16 +160,25 @@ func start(parent string, options []string) (*Server, error) {
 
 // initialise makes a server's data in a new folder within parent and chooses its port.
 func initialise(binary, parent string, options []string) (*Server, error) {
-	version, err := exec.Command(binary, "--no-defaults", "--version").Output()
-	if err != nil {
-		return nil, fmt.Errorf("%s --version: %w", binary, err)
-	}
 	// A short name: a socket's path may be 107 characters long.
 	dir, err := os.MkdirTemp(parent, "db")
 	if err != nil {
 		return nil, err
 	}
+	return initialiseIn(binary, dir, options)
+}
+
+// initialiseIn is initialise for a folder that is there, and where it has a server's data already, these stay.
+func initialiseIn(binary, dir string, options []string) (*Server, error) {
+	version, err := exec.Command(binary, "--no-defaults", "--version").Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s --version: %w", binary, err)
+	}
 	s := &Server{binary: binary, dir: dir, options: options, Maria: bytes.Contains(version, []byte("MariaDB"))}
+	if _, err := os.Stat(filepath.Join(dir, "data")); err == nil {
+		s.Port, err = FreePort()
+		return s, err
+	}
 	data := "--datadir=" + filepath.Join(dir, "data")
 	init := exec.Command(binary, "--no-defaults", "--initialize-insecure", data)
 	if s.Maria {
