@@ -49,6 +49,7 @@ type Store struct {
 	background         sync.WaitGroup // what Start began, which stop ends
 	stop               context.CancelFunc
 	ready              readiness
+	installation       installation
 }
 
 var _ library.Store = (*Store)(nil)

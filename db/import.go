@@ -18,8 +18,8 @@ var _ library.Importer = (*Store)(nil)
 type record[T any] struct {
 	blank func() T
 	clean func(*T) error
-	// ids are the unique identifiers, the first known by first; "" where there is none.
-	ids func(*T) [2]id
+	// ids are the unique identifiers, the first known by first; each as "" where there is none.
+	ids func(*T) []id
 	// name is what a record without an identifier is known by; "" where that is not enough.
 	name func(*T) string
 	// named says what may be stored already: the rows of a table that meet one of the conditions.
@@ -40,6 +40,8 @@ type record[T any] struct {
 type id struct {
 	key   string
 	taken *library.Error
+	// own: a source id that the record has of itself, and that an import may replace.
+	own bool
 }
 
 // stored is a record in the database, or on its way there.
@@ -150,21 +152,30 @@ func importRows[T any](ctx context.Context, t *tx, rows []func(*T), r record[T])
 	return results, nil
 }
 
-// match finds what is stored under the row's first identifier; under its second where the row has no first, or where what
-// is stored has none; under its name where the row has no identifier at all.
+// match finds what is stored under one of the row's identifiers, the first ones first, unless another one before it tells the two
+// apart; under its name where the row has no identifier at all.
 func match[T any](known map[string]*stored[T], row *T, r record[T]) *stored[T] {
 	ids := r.ids(row)
-	if ids[0].key != "" {
-		if e := known[ids[0].key]; e != nil {
+	named := false
+	for i, id := range ids {
+		if id.key == "" {
+			continue
+		}
+		named = true
+		e := known[id.key]
+		if e == nil {
+			continue
+		}
+		theirs := r.ids(&e.value)
+		apart := false
+		for j := range i {
+			apart = apart || ids[j].key != "" && theirs[j].key != "" && !theirs[j].own
+		}
+		if !apart {
 			return e
 		}
 	}
-	if ids[1].key != "" {
-		if e := known[ids[1].key]; e != nil && (ids[0].key == "" || r.ids(&e.value)[0].key == "") {
-			return e
-		}
-	}
-	if name := r.name(row); ids[0].key == "" && ids[1].key == "" && name != "" {
+	if name := r.name(row); !named && name != "" {
 		return known[name]
 	}
 	return nil
@@ -172,23 +183,35 @@ func match[T any](known map[string]*stored[T], row *T, r record[T]) *stored[T] {
 
 // ImportBooks is library.Importer's.
 func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]library.Imported, error) {
+	from, err := s.origin(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return importBatch(ctx, s, rows, record[library.Book]{
 		blank: func() library.Book { return library.Book{Copies: 1} },
-		clean: (*library.Book).Clean,
-		ids: func(b *library.Book) [2]id {
-			return [2]id{identifier("barcode", b.Barcode, library.ErrBarcodeTaken), identifier("isbn", b.ISBN, library.ErrISBNTaken)}
+		clean: func(b *library.Book) error {
+			b.SourceID = from.stored(b.ID, b.SourceID)
+			return b.Clean()
+		},
+		ids: func(b *library.Book) []id {
+			return []id{sourceIdentifier(from, b.ID, b.SourceID), identifier("barcode", b.Barcode, library.ErrBarcodeTaken), identifier("isbn", b.ISBN, library.ErrISBNTaken)}
 		},
 		name: func(b *library.Book) string {
 			// What was stored before texts were composed may still be decomposed.
 			return "name\x00" + norm.NFC.String(b.Title) + "\x00" + norm.NFC.String(b.Author) + "\x00" + year(b)
 		},
 		table: "books",
-		named: namedBooks,
+		named: func(rows []library.Book) []in { return namedBooks(from, rows) },
 		load: func(ctx context.Context, t *tx, ids []any) ([]library.Book, error) {
-			return collect(ctx, t, scanBookAlone(), selectBookAlone+` WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL ORDER BY b.id`+t.s.dialect.forUpdate, ids)
+			var b library.Book
+			into := append(bookColumns(&b), (*text)(&b.SourceID))
+			return collect(ctx, t, func(scan func(...any) error) (library.Book, error) {
+				err := scan(into...)
+				return b, err
+			}, `SELECT `+bookFields+`, b.source_id FROM books b WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL ORDER BY b.id`+t.s.dialect.forUpdate, ids)
 		},
 		same: func(a, b *library.Book) bool {
-			return a.Title == b.Title && a.Author == b.Author && a.ISBN == b.ISBN && a.Barcode == b.Barcode &&
+			return a.SourceID == b.SourceID && a.Title == b.Title && a.Author == b.Author && a.ISBN == b.ISBN && a.Barcode == b.Barcode &&
 				year(a) == year(b) && a.Language == b.Language && a.Category == b.Category && a.Copies == b.Copies
 		},
 		check: func(old, new *library.Book) error {
@@ -200,11 +223,16 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 		insert: func(ctx context.Context, t *tx, books []*library.Book) error {
 			var args []any
 			for _, b := range books {
-				args = append(args, b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies)
+				args = append(args, b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies, null(b.SourceID))
 			}
-			return t.insertIndexed(ctx, words.Books, `INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies) VALUES `, len(books), args)
+			return t.insertIndexed(ctx, words.Books, `INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies, source_id) VALUES `, len(books), args)
 		},
-		update: func(ctx context.Context, t *tx, b library.Book) error { return t.updateBook(ctx, b) },
+		update: func(ctx context.Context, t *tx, b library.Book) error {
+			if b.SourceID != "" {
+				t.later(`UPDATE books SET source_id = ?, first_due_stale_since = first_due_stale_since WHERE id = ?`, b.SourceID, b.ID)
+			}
+			return t.updateBook(ctx, b)
+		},
 		words:  words.Books,
 		number: func(b *library.Book) int64 { return b.ID },
 	})
@@ -223,35 +251,61 @@ func identifier(field, value string, taken *library.Error) id {
 	if value == "" {
 		return id{}
 	}
-	return id{field + "\x00" + value, taken.About(library.FieldError{Field: field, Message: "belongs to another record"})}
+	return id{key: field + "\x00" + value, taken: taken.About(library.FieldError{Field: field, Message: "belongs to another record"})}
 }
 
-func namedBooks(rows []library.Book) []in {
-	var barcodes, isbns, titles []any
+// sourceIdentifier is the source id of a record as an identifier.
+func sourceIdentifier(from origin, recordID int64, sourceID string) id {
+	i := identifier("source_id", from.of(recordID, sourceID), library.ErrInvalid)
+	i.own = sourceID == ""
+	return i
+}
+
+// bySource are the conditions of what may be stored already under these source ids.
+func bySource(from origin, sourceIDs []any) []in {
+	var own []any
+	for _, s := range sourceIDs {
+		if id := from.id(s.(string)); id != 0 {
+			own = append(own, id)
+		}
+	}
+	return []in{{"live_source_id", "?", sourceIDs}, {"id", "?", own}}
+}
+
+func namedBooks(from origin, rows []library.Book) []in {
+	var sources, barcodes, isbns, titles []any
 	for _, b := range rows {
+		if b.SourceID != "" {
+			sources = append(sources, b.SourceID)
+		}
 		if b.Barcode != "" {
 			barcodes = append(barcodes, b.Barcode)
 		}
 		if b.ISBN != "" {
 			isbns = append(isbns, b.ISBN)
 		}
-		if b.Barcode == "" && b.ISBN == "" {
+		if b.SourceID == "" && b.Barcode == "" && b.ISBN == "" {
 			titles = append(titles, b.Title) // the author and the year are compared later, and exactly
 			if decomposed := norm.NFD.String(b.Title); decomposed != b.Title {
 				titles = append(titles, decomposed) // as it may have been stored before texts were composed
 			}
 		}
 	}
-	return []in{{"barcode", "?", barcodes}, {"isbn", "?", isbns}, {"title", "?", titles}}
+	return append(bySource(from, sources), in{"barcode", "?", barcodes}, in{"isbn", "?", isbns}, in{"title", "?", titles})
 }
 
 // ImportUsers is library.Importer's.
 func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]library.Imported, error) {
+	from, err := s.origin(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return importBatch(ctx, s, rows, record[library.User]{
 		blank: func() library.User { return library.User{} },
 		clean: func(u *library.User) error {
+			u.SourceID = from.stored(u.ID, u.SourceID)
 			err := u.Clean()
-			if e, ok := errors.AsType[*library.Error](err); (ok || err == nil) && u.CardNumber == "" && u.Email == "" {
+			if e, ok := errors.AsType[*library.Error](err); (ok || err == nil) && u.ID == 0 && u.SourceID == "" && u.CardNumber == "" && u.Email == "" {
 				var fields []library.FieldError
 				if ok {
 					fields = e.Fields
@@ -260,35 +314,48 @@ func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]
 			}
 			return err
 		},
-		ids: func(u *library.User) [2]id {
-			return [2]id{identifier("card_number", u.CardNumber, library.ErrCardNumberTaken), identifier("email", library.EmailKey(u.Email), library.ErrEmailTaken)}
+		ids: func(u *library.User) []id {
+			return []id{sourceIdentifier(from, u.ID, u.SourceID), identifier("card_number", u.CardNumber, library.ErrCardNumberTaken), identifier("email", library.EmailKey(u.Email), library.ErrEmailTaken)}
 		},
 		name:  func(*library.User) string { return "" },
 		table: "users",
-		named: namedUsers,
+		named: func(rows []library.User) []in { return namedUsers(from, rows) },
 		load: func(ctx context.Context, t *tx, ids []any) ([]library.User, error) {
-			return collect(ctx, t, scanUser(), selectUser+` WHERE u.id IN (`+marks(len(ids))+`) AND u.deleted_at IS NULL ORDER BY u.id`+t.s.dialect.forUpdate, ids)
+			var u library.User
+			into := append(userColumns(&u), (*text)(&u.SourceID))
+			return collect(ctx, t, func(scan func(...any) error) (library.User, error) {
+				err := scan(into...)
+				return u, err
+			}, `SELECT `+userFields+`, u.source_id FROM users u WHERE u.id IN (`+marks(len(ids))+`) AND u.deleted_at IS NULL ORDER BY u.id`+t.s.dialect.forUpdate, ids)
 		},
 		same: func(a, b *library.User) bool {
-			return a.Name == b.Name && a.Email == b.Email && a.CardNumber == b.CardNumber
+			return a.SourceID == b.SourceID && a.Name == b.Name && a.Email == b.Email && a.CardNumber == b.CardNumber
 		},
 		check: func(_, _ *library.User) error { return nil },
 		insert: func(ctx context.Context, t *tx, users []*library.User) error {
 			var args []any
 			for _, u := range users {
-				args = append(args, u.Name, null(u.Email), null(library.EmailKey(u.Email)), null(u.CardNumber))
+				args = append(args, u.Name, null(u.Email), null(library.EmailKey(u.Email)), null(u.CardNumber), null(u.SourceID))
 			}
-			return t.insertIndexed(ctx, words.Users, `INSERT INTO users (name, email, email_folded, card_number) VALUES `, len(users), args)
+			return t.insertIndexed(ctx, words.Users, `INSERT INTO users (name, email, email_folded, card_number, source_id) VALUES `, len(users), args)
 		},
-		update: func(ctx context.Context, t *tx, u library.User) error { return t.updateUser(ctx, u) },
+		update: func(ctx context.Context, t *tx, u library.User) error {
+			if u.SourceID != "" {
+				t.later(`UPDATE users SET source_id = ? WHERE id = ?`, u.SourceID, u.ID)
+			}
+			return t.updateUser(ctx, u)
+		},
 		words:  words.Users,
 		number: func(u *library.User) int64 { return u.ID },
 	})
 }
 
-func namedUsers(rows []library.User) []in {
-	var cards, emails, keys []any
+func namedUsers(from origin, rows []library.User) []in {
+	var sources, cards, emails, keys []any
 	for _, u := range rows {
+		if u.SourceID != "" {
+			sources = append(sources, u.SourceID)
+		}
 		if u.CardNumber != "" {
 			cards = append(cards, u.CardNumber)
 		}
@@ -297,7 +364,7 @@ func namedUsers(rows []library.User) []in {
 			keys = append(keys, library.EmailKey(u.Email))
 		}
 	}
-	return []in{{"card_number", "?", cards}, {"email_folded", "?", keys}, {"email_key", "LOWER(?)", emails}}
+	return append(bySource(from, sources), in{"card_number", "?", cards}, in{"email_folded", "?", keys}, in{"email_key", "LOWER(?)", emails})
 }
 
 // in is a condition: column IN (values), each value written as mark.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"library-management/library"
 )
 
 // A quoted cell may go over line ends, but no further than this, so that a quote too many is found out soon.
@@ -38,8 +40,8 @@ type cells struct {
 	doubtful bool
 }
 
-// get is the cell of a column without the space at both ends, and without what a spreadsheet puts around a number to keep it a
-// text (="00079"). False where the file lacks the column. A cell that is left out at the end of its row is empty.
+// get is the cell of a column without the space at both ends, and without what keeps a spreadsheet from making something else of
+// it: ="00079", or the mark of library.Harmless. False where the file lacks the column. A cell that is left out at the end of its row is empty.
 func (c cells) get(column string) (string, bool) {
 	i, ok := c.at[column]
 	if !ok {
@@ -47,6 +49,9 @@ func (c cells) get(column string) (string, bool) {
 	}
 	if i >= len(c.fields) || slices.Contains(c.without, column) {
 		return "", true
+	}
+	if cell, marked := library.Unmarked(strings.TrimSpace(c.fields[i])); marked {
+		return cell, true
 	}
 	return bare(c.fields[i]), true
 }

@@ -57,10 +57,10 @@ func (s Summary) String() string {
 
 // The columns of each file, and what its header has to have: all of one of the lists.
 var (
-	bookColumns = []string{"barcode", "isbn", "title", "author", "published_year", "language", "category", "copies"}
-	bookNeeds   = [][]string{{"barcode"}, {"isbn"}, {"title", "author"}}
-	userColumns = []string{"card_number", "email", "name"}
-	userNeeds   = [][]string{{"card_number"}, {"email"}}
+	bookColumns = []string{"source_id", "barcode", "isbn", "title", "author", "published_year", "language", "category", "copies"}
+	bookNeeds   = [][]string{{"barcode"}, {"isbn"}, {"title", "author"}, {"source_id"}}
+	userColumns = []string{"source_id", "card_number", "email", "name"}
+	userNeeds   = [][]string{{"card_number"}, {"email"}, {"source_id"}}
 	loanColumns = []string{"card_number", "barcode", "borrowed_on", "returned_on"}
 )
 
@@ -75,14 +75,14 @@ func CheckColumns(kind string, columns map[string]string) error {
 	return nil
 }
 
-// Books imports a catalogue: the columns barcode, isbn, title, author, published_year, language, category and copies, of
-// which a row needs a barcode, an ISBN, or title and author. An error means that the rest of the file was not read; what
+// Books imports a catalogue: the columns source_id, barcode, isbn, title, author, published_year, language, category and
+// copies, of which a row needs a source id, a barcode, an ISBN, or title and author. An error means that the rest of the file was not read; what
 // went in before stays, and the same file can be imported again.
 func (m *Import) Books(ctx context.Context, file string, r io.Reader) (Summary, error) {
 	return run(ctx, m, file, r, &table{columns: bookColumns, needs: bookNeeds}, bookRow, m.Store.ImportBooks)
 }
 
-// Users imports members: the columns card_number, email and name, of which a row needs a card number or an email address.
+// Users imports members: the columns source_id, card_number, email and name, of which a row needs one of the first three.
 // Errors are those of Books.
 func (m *Import) Users(ctx context.Context, file string, r io.Reader) (Summary, error) {
 	return run(ctx, m, file, r, &table{columns: userColumns, needs: userNeeds}, userRow, m.Store.ImportUsers)

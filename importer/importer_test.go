@@ -208,7 +208,7 @@ func TestBooks_unreadable(t *testing.T) {
 	for _, test := range []struct{ name, file, want string }{
 		{"empty", "", "is empty"},
 		{"only a mark", "\ufeff", "is empty"},
-		{"no column that names a book", "shelf,copies\n1,2\n", "the header lacks barcode, or isbn, or title and author; the columns are barcode, isbn"},
+		{"no column that names a book", "shelf,copies\n1,2\n", "the header lacks barcode, or isbn, or title and author, or source_id; the columns are source_id, barcode, isbn"},
 		{"a column twice", "title,title,author\n", "names the column title twice"},
 		{"a column twice in two forms", "published year,title,author,Published_Year\n", "names the column published_year twice"},
 		{"a workbook", "PK\x03\x04\x14\x00", "is a spreadsheet's own file, not CSV"},

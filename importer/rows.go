@@ -71,6 +71,7 @@ func bookRow(c cells, lenient bool) (r row[func(*library.Book)], err error) {
 		c.write("author", &b.Author)
 		c.write("language", &b.Language)
 		c.write("category", &b.Category)
+		c.identify("source_id", &b.SourceID)
 		c.identify("barcode", &b.Barcode)
 		c.identify("isbn", &b.ISBN)
 		if year != nil {
@@ -97,7 +98,10 @@ func bookRow(c cells, lenient bool) (r row[func(*library.Book)], err error) {
 		}
 		return strconv.Itoa(*n)
 	}
-	r.says = uint32(hashOf(fresh.Barcode, fresh.ISBN, fresh.Title, fresh.Author, said(year), fresh.Language, fresh.Category, said(copies)))
+	r.says = uint32(hashOf(fresh.SourceID, fresh.Barcode, fresh.ISBN, fresh.Title, fresh.Author, said(year), fresh.Language, fresh.Category, said(copies)))
+	if fresh.SourceID != "" {
+		r.keys = append(r.keys, keyOf("source_id", fresh.SourceID))
+	}
 	if fresh.Barcode != "" {
 		r.keys = append(r.keys, keyOf("barcode", fresh.Barcode))
 	}
@@ -116,6 +120,7 @@ func bookRow(c cells, lenient bool) (r row[func(*library.Book)], err error) {
 func userRow(c cells, lenient bool) (r row[func(*library.User)], err error) {
 	r.record = func(u *library.User) {
 		c.write("name", &u.Name)
+		c.identify("source_id", &u.SourceID)
 		c.identify("card_number", &u.CardNumber)
 		c.identify("email", &u.Email)
 	}
@@ -131,7 +136,10 @@ func userRow(c cells, lenient bool) (r row[func(*library.User)], err error) {
 	if wrong != nil {
 		return r, library.ErrInvalid.About(wrong...)
 	}
-	r.says = uint32(hashOf(fresh.CardNumber, fresh.Email, fresh.Name))
+	r.says = uint32(hashOf(fresh.SourceID, fresh.CardNumber, fresh.Email, fresh.Name))
+	if fresh.SourceID != "" {
+		r.keys = append(r.keys, keyOf("source_id", fresh.SourceID))
+	}
 	if fresh.CardNumber != "" {
 		r.keys = append(r.keys, keyOf("card_number", fresh.CardNumber))
 	}
@@ -168,14 +176,7 @@ func loanRow(c cells, _ bool) (r row[library.LoanRecord], err error) {
 func (c cells) write(column string, field *string) {
 	s, ok := c.get(column)
 	if ok && (s != "" || isRequired(column)) {
-		if strings.ContainsFunc(s, isBreak) {
-			parts := strings.FieldsFunc(s, isBreak)
-			for i := range parts {
-				parts[i] = strings.TrimSpace(parts[i])
-			}
-			s = strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), " ")
-		}
-		*field = s
+		*field = library.OneLine(s)
 	}
 }
 
@@ -183,8 +184,6 @@ func (c cells) write(column string, field *string) {
 func isRequired(column string) bool {
 	return column == "title" || column == "author" || column == "name"
 }
-
-func isBreak(r rune) bool { return strings.ContainsRune("\n\t\v\f\u0085\u2028\u2029", r) }
 
 // identify fills an identifier from the column, without the characters in it that nobody sees.
 func (c cells) identify(column string, field *string) {

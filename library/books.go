@@ -17,6 +17,9 @@ const (
 // Book is a title that the library lends, of which it has one copy or more.
 type Book struct {
 	ID int64
+	// SourceID is the id in the system that the book was imported from, unique among books and compared exactly, or "" where it is
+	// from here. Imports alone read and write it.
+	SourceID string `json:",omitempty"`
 	// Title and Author are never empty.
 	Title, Author string
 	// ISBN is an ISBN-13 of digits only, unique among books, or "" where none is known.
@@ -47,6 +50,7 @@ func (b *Book) Clean() error {
 	var c cleaner
 	c.text("title", &b.Title, required, MaxTitle)
 	c.text("author", &b.Author, required, MaxAuthor)
+	c.identifier("source_id", &b.SourceID, MaxSourceID)
 	c.identifier("barcode", &b.Barcode, MaxBarcode)
 	c.text("language", &b.Language, optional, MaxLanguage)
 	c.text("category", &b.Category, optional, MaxCategory)

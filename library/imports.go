@@ -2,6 +2,9 @@ package library
 
 import "context"
 
+// MaxSourceID is how long a record's id in another system may be, in characters.
+const MaxSourceID = 64
+
 // Importer takes records in batches, each batch in one transaction or a few. A record that is refused does not keep the others out.
 //
 // What is wrong with one record stands in its Imported. With an error of the database a method returns the results of those
@@ -9,9 +12,10 @@ import "context"
 type Importer interface {
 	// ImportBooks stores or updates a batch of books. Each row writes its cells into the book it is given: into a new one,
 	// to see what the row names, or into the one that is stored, so that a column that the file lacks stays as it is.
-	// A row is known by its barcode, else by its ISBN, else by title, author and year together.
+	// A row is known by its source id, else by its barcode, else by its ISBN, else by title, author and year together.
 	ImportBooks(ctx context.Context, rows []func(*Book)) ([]Imported, error)
-	// ImportUsers stores or updates a batch of users in the same way. A row is known by its card number, else by its email address.
+	// ImportUsers stores or updates a batch of users in the same way. A row is known by its source id, else by its card number,
+	// else by its email address.
 	ImportUsers(ctx context.Context, rows []func(*User)) ([]Imported, error)
 	// BeginLoans begins a run of an import of loans; EndLoans ends it.
 	BeginLoans(ctx context.Context) (run LoanRun, err error)

@@ -12,6 +12,8 @@ const (
 // User is a member of the library.
 type User struct {
 	ID int64
+	// SourceID is as that of a Book.
+	SourceID string `json:",omitempty"`
 	// Name is never empty and need not be unique: a real library has several members of one name.
 	Name string
 	// Email is unique among users by its EmailKey, or "" where there is none.
@@ -30,6 +32,7 @@ func (u *User) Clean() error {
 	var c cleaner
 	c.text("name", &u.Name, required, MaxName)
 	c.email("email", &u.Email)
+	c.identifier("source_id", &u.SourceID, MaxSourceID)
 	c.identifier("card_number", &u.CardNumber, MaxCardNumber)
 	return c.err("The user cannot be stored as it is.")
 }

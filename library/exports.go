@@ -1,0 +1,107 @@
+package library
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// ExportFile is one of the CSV files that a library's records are handed out as. Imports read them.
+type ExportFile string
+
+// The files of an export.
+const (
+	ExportBooks ExportFile = "books"
+	ExportUsers ExportFile = "users"
+	ExportLoans ExportFile = "loans"
+)
+
+// exportColumns are the first lines of the files.
+var exportColumns = map[ExportFile][]string{
+	ExportBooks: {"source_id", "barcode", "isbn", "title", "author", "published_year", "language", "category", "copies"},
+	ExportUsers: {"source_id", "card_number", "email", "name"},
+	ExportLoans: {"source_id", "user_source_id", "card_number", "book_source_id", "barcode", "borrowed_on", "due_on", "returned_on", "renewals", "fine"},
+}
+
+// Columns are the names of the file's columns.
+func (f ExportFile) Columns() []string { return exportColumns[f] }
+
+// ExportPlace is the place of a row in a file: behind it the rest is read. Its zero value is the beginning, and the end.
+type ExportPlace struct {
+	// BookID counts in the file of holds, which is in the order of the books' queues.
+	BookID int64
+	ID     int64
+}
+
+// ExportRow is a record as the cells of a row, in the order of the file's columns.
+type ExportRow struct {
+	Place ExportPlace
+	Cells []string
+}
+
+// Exporter is the part of a Store that hands out all of its records.
+type Exporter interface {
+	// Export returns the rows of a page of a file, of at most limit records, and the place to go on behind, zero on the last page. A
+	// page may have fewer rows, or none, since of the loans and holds those of deleted books and users are left out: there is
+	// nothing to import them for. Each page is as the records are when it is read.
+	Export(ctx context.Context, f ExportFile, after ExportPlace, limit int) (rows []ExportRow, next ExportPlace, err error)
+}
+
+// formulaSigns begin what a spreadsheet runs as a formula.
+const formulaSigns = "=+-@\t\r"
+
+// mark before a cell has a spreadsheet take it for a text.
+const mark = "'"
+
+// Harmless is a cell that no spreadsheet runs as a formula: with a mark before it, where it begins as one does. A cell that begins
+// with the mark gets another, so that Unmarked has each back as it was.
+func Harmless(cell string) string {
+	if cell != "" && strings.IndexByte(formulaSigns+mark, cell[0]) >= 0 {
+		return mark + cell
+	}
+	return cell
+}
+
+// Unmarked takes the mark of Harmless off a cell; marked says that there was one.
+func Unmarked(cell string) (_ string, marked bool) {
+	rest, marked := strings.CutPrefix(cell, mark)
+	if marked = marked && rest != "" && Harmless(rest) != rest; marked {
+		return rest, true
+	}
+	return cell, false
+}
+
+// OneLine is a text with a space for each line break and tab in it, and for the space around them, and without space at its ends.
+func OneLine(s string) string {
+	s = strings.TrimSpace(s)
+	if !strings.ContainsFunc(s, isBreak) {
+		return s
+	}
+	parts := strings.FieldsFunc(s, isBreak)
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), " ")
+}
+
+func isBreak(r rune) bool { return strings.ContainsRune("\r\n\t\v\f\u0085\u2028\u2029", r) }
+
+// AppendCSV appends a line of CSV (RFC 4180) with the cells, each harmless and in one line.
+func AppendCSV(b []byte, cells []string) []byte {
+	for i, cell := range cells {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		cell = Harmless(OneLine(norm.NFC.String(cell))) // as an import will have it
+		if !strings.ContainsAny(cell, "\",\r\n") {
+			b = append(b, cell...)
+			continue
+		}
+		b = append(b, '"')
+		b = append(b, strings.ReplaceAll(cell, `"`, `""`)...)
+		b = append(b, '"')
+	}
+	return append(b, '\r', '\n')
+}
