@@ -144,7 +144,7 @@ func (s session) up(ctx context.Context) (applied []Migration, err error) {
 			if err := s.carryOut(ctx, statement); err != nil {
 				return applied, fmt.Errorf("%s: %w", m.Name, err)
 			}
-			if inUse && s.engine == connect.MySQL {
+			if inUse && s.engine == connect.MySQL && s.hasRows(ctx, statement.table) {
 				time.Sleep(betweenChanges)
 			}
 		}
@@ -160,6 +160,12 @@ func (s session) up(ctx context.Context) (applied []Migration, err error) {
 // betweenChanges lets those through who have waited for a change of a table, or have to start over because of it, before the next:
 // one after the other they would meet an older release at each of the few attempts that it makes.
 const betweenChanges = 50 * time.Millisecond
+
+// hasRows reports whether a table has rows: one that is empty, as a new one is, nobody waits for.
+func (s session) hasRows(ctx context.Context, table string) (yes bool) {
+	err := s.conn.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM `+table+`)`).Scan(&yes)
+	return yes || err != nil
+}
 
 // carryOut runs the statement unless it has been run before.
 func (s session) carryOut(ctx context.Context, todo statement) error {
