@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"library-management/desk"
 	"library-management/handlers"
 	"library-management/internal/dbtest"
 	"library-management/internal/lambdatest"
@@ -153,6 +154,8 @@ var story = []struct{ method, target, body string }{
 	{"PUT", "/users/%31?_notify", "\ufeff" + `{"name":"Ada King"}`},
 	{"POST", "/users/", `{"name":"` + strings.Repeat("x", handlers.BodyLimit) + `"}`},
 	{"GET", "/docs/swagger-ui.css", ""},
+	{"GET", "/catalogue", ""},
+	{"GET", "/desk/0/words.js", ""},
 	{"GET", "/nothing%20here", ""},
 	{"BREW", "/books/1", ""},
 	{"GET", "/users/", ""},
@@ -275,6 +278,21 @@ func TestLambda_refusals(t *testing.T) {
 		h := got.Headers
 		if fmt.Sprint(got.Status) != name[:3] || h.Get("Content-Type") != "application/problem+json" || h.Get("Access-Control-Allow-Origin") != "https://page.example" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("X-Request-ID") == "" {
 			t.Errorf("%s: got %d %v %.300s", name, got.Status, h, got.Body)
+		}
+	}
+}
+
+// TestLambda_pages: a page's files come through each door of Lambda as they are, packed where the browser takes them so.
+func TestLambda_pages(t *testing.T) {
+	f := startFunction(t, append(configure(t, dbtest.SQLite(t)), "MIGRATE=auto")...)
+	f.await(t)
+	for _, door := range doors {
+		for _, file := range []string{"style.css", "lit-html.js"} {
+			want, _ := desk.Find(file)
+			got := f.call(t, door, lambdatest.Request{Method: "GET", Target: "/desk/" + desk.Version() + "/" + file, Headers: [][2]string{{"Host", "library.example"}, {"Accept-Encoding", "gzip, br"}}})
+			if got.Status != 200 || got.Body != string(want.Packed) || got.Headers.Get("Content-Encoding") != "gzip" || got.Headers.Get("Content-Type") != want.Type || !strings.Contains(got.Headers.Get("Cache-Control"), "immutable") {
+				t.Errorf("%s, %s: got %d %v, %d bytes", door, file, got.Status, got.Headers, len(got.Body))
+			}
 		}
 	}
 }

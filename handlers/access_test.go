@@ -75,7 +75,7 @@ func TestAccess(t *testing.T) {
 
 // TestAccess_routes: whatever the router knows is an operation with a role, or stands on this list.
 func TestAccess_routes(t *testing.T) {
-	public := map[string]bool{"GET /": true, "GET /docs": true, "GET /docs/:file": true, "GET /openapi.json": true, "GET /openapi.yaml": true}
+	public := map[string]bool{"GET /": true, "GET /catalogue": true, "GET /desk/:version/:file": true, "GET /docs": true, "GET /docs/:file": true, "GET /openapi.json": true, "GET /openapi.yaml": true}
 	known := maps.Clone(public)
 	for _, op := range handlers.Operations() {
 		if op.Role == "" {
@@ -206,7 +206,7 @@ func TestAccess_header(t *testing.T) {
 				t.Errorf("%s: got WWW-Authenticate %q", s.header, got)
 			}
 		}
-		for _, path := range []string{"/livez", "/readyz", "/docs", "/docs/start.js", "/openapi.json"} { // nobody is asked there
+		for _, path := range []string{"/livez", "/readyz", "/", "/catalogue", "/desk/0/api.js", "/docs", "/docs/start.js", "/openapi.json"} { // nobody is asked there
 			call(t, app, "GET", path, "", s.header).want(200)
 		}
 		call(t, app, "POST", "/session", `{"key":"`+token+`"}`, s.header).want(200)

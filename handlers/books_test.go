@@ -246,7 +246,7 @@ func TestSlashesAndHead(t *testing.T) {
 		call(t, app, "POST", "/books", leGuin).want(201)
 		call(t, app, "POST", "/users", ada).want(201)
 		for _, path := range []string{"/books/", "/books", "/books/1", "/books/1/", "/users/", "/users", "/users/1", "/users/1/", "/livez", "/livez/", "/readyz",
-			"/readyz/", "/docs", "/docs/", "/docs/start.js", "/openapi.json", "/openapi.yaml", "/problems/invalid"} {
+			"/readyz/", "/", "/catalogue", "/catalogue/", "/desk/0/api.js", "/docs", "/docs/", "/docs/start.js", "/openapi.json", "/openapi.yaml", "/problems/invalid"} {
 			get, head := call(t, app, "GET", path, "").want(200), call(t, app, "HEAD", path, "").want(200)
 			for _, h := range []string{"Content-Type", "ETag", "Content-Length", "Cache-Control"} {
 				if get.header.Get(h) != head.header.Get(h) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"maps"
 	"path"
 	"strings"
 	"sync"
@@ -44,19 +45,20 @@ const startScript = `window.ui = SwaggerUIBundle({
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// serveDocs is what people and tools read of the API. It stands in no document.
+// serveDocs is what people and tools read of the API, and the pages. None of it stands in the document.
 func (a *api) serveDocs(app *fiber.App) {
 	once := func(read func(string) ([]byte, error)) func() ([]byte, error) {
 		return sync.OnceValues(func() ([]byte, error) { return read(a.config.Version) })
 	}
 
-	for path, answer := range map[string]fiber.Handler{
-		"/":             func(c *fiber.Ctx) error { return c.Redirect(a.prefix(c.UserContext()) + "/docs") },
+	answers := map[string]fiber.Handler{
 		"/docs":         docsPage,
 		"/docs/:file":   docsFile,
 		"/openapi.json": serveDocument("application/vnd.oai.openapi+json", once(OpenAPI)),
 		"/openapi.yaml": serveDocument("application/vnd.oai.openapi", once(OpenAPIYAML)),
-	} {
+	}
+	maps.Copy(answers, a.pages())
+	for path, answer := range answers {
 		app.Add("GET", path, func(c *fiber.Ctx) error {
 			if err := a.checkHost(c); err != nil {
 				return err
@@ -91,6 +93,11 @@ func docsPage(c *fiber.Ctx) error {
 // fileTypes spares the system's table of them, which takes 9 ms to read.
 var fileTypes = map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".png": "image/png"}
 
+// acceptsGzip reports whether the client says so: no header means any encoding to Fiber, and none to old clients.
+func acceptsGzip(c *fiber.Ctx) bool {
+	return c.Get("Accept-Encoding") != "" && c.AcceptsEncodings("gzip") == "gzip"
+}
+
 // docsFile serves Swagger UI's files, most of which swgui keeps compressed.
 func docsFile(c *fiber.Ctx) error {
 	name := c.Params("file")
@@ -108,7 +115,7 @@ func docsFile(c *fiber.Ctx) error {
 		return fiber.ErrNotFound
 	}
 	c.Vary("Accept-Encoding")
-	if c.Get("Accept-Encoding") != "" && c.AcceptsEncodings("gzip") == "gzip" { // no header means any to Fiber, and none to old clients
+	if acceptsGzip(c) {
 		c.Set("Content-Encoding", "gzip")
 		return c.Send(b)
 	}

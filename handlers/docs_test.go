@@ -189,7 +189,4 @@ func TestDocs(t *testing.T) {
 	}
 	call(t, app, "GET", "/docs/nothing.js", "").problem(404, "not_found")
 	call(t, app, "GET", "/docs/embed.go", "").problem(404, "not_found")
-	if got, want := call(t, app, "GET", "/", "").want(302).header.Get("Location"), "/docs"; got != want {
-		t.Errorf("got Location %q, want %q", got, want)
-	}
 }

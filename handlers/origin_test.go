@@ -68,7 +68,7 @@ func TestForeignHost(t *testing.T) {
 	for _, access := range []handlers.Access{handlers.OpenToThisMachine, handlers.OpenToAll} {
 		app := newApp(dbtest.SQLite(t).Open(t), func(c *handlers.Config) { c.Access, c.AllowedHosts = access, []string{"library.example"} })
 		for host, ok := range hosts {
-			for _, path := range []string{"/users/", "/books/", "/docs", "/openapi.json", "/problems/invalid", "/docs/start.js"} {
+			for _, path := range []string{"/users/", "/books/", "/", "/catalogue", "/desk/0/api.js", "/docs", "/openapi.json", "/problems/invalid", "/docs/start.js"} {
 				if a := call(t, app, "GET", path, "", "Host: "+host); ok {
 					a.want(200)
 				} else {

@@ -147,9 +147,13 @@ var running struct {
 	server *Server
 }
 
-// Main runs the tests of a package and ends the server that they started. Each package that uses MySQL calls it from TestMain.
-func Main(m *testing.M) {
+// Main runs the tests of a package and ends the server that they started, and does what else is to be done at the end. Each package
+// that uses MySQL calls it from TestMain.
+func Main(m *testing.M, end ...func()) {
 	code := m.Run()
+	for _, f := range end {
+		f()
+	}
 	running.Lock()
 	if running.server != nil {
 		running.server.remove()
