@@ -329,15 +329,15 @@ func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]
 			}, `SELECT `+userFields+`, u.source_id FROM users u WHERE u.id IN (`+marks(len(ids))+`) AND u.deleted_at IS NULL ORDER BY u.id`+t.s.dialect.forUpdate, ids)
 		},
 		same: func(a, b *library.User) bool {
-			return a.SourceID == b.SourceID && a.Name == b.Name && a.Email == b.Email && a.CardNumber == b.CardNumber
+			return a.SourceID == b.SourceID && a.Name == b.Name && a.Email == b.Email && a.CardNumber == b.CardNumber && a.Status == b.Status && a.StatusReason == b.StatusReason
 		},
 		check: func(_, _ *library.User) error { return nil },
 		insert: func(ctx context.Context, t *tx, users []*library.User) error {
 			var args []any
 			for _, u := range users {
-				args = append(args, u.Name, null(u.Email), null(library.EmailKey(u.Email)), null(u.CardNumber), null(u.SourceID))
+				args = append(args, u.Name, null(u.Email), null(library.EmailKey(u.Email)), null(u.CardNumber), null(u.SourceID), string(u.Status), null(u.StatusReason))
 			}
-			return t.insertIndexed(ctx, words.Users, `INSERT INTO users (name, email, email_folded, card_number, source_id) VALUES `, len(users), args)
+			return t.insertIndexed(ctx, words.Users, `INSERT INTO users (name, email, email_folded, card_number, source_id, status, status_reason) VALUES `, len(users), args)
 		},
 		update: func(ctx context.Context, t *tx, u library.User) error {
 			if u.SourceID != "" {

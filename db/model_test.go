@@ -211,7 +211,7 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 					same(m.book(b.ID), got)
 				},
 				"create_user": func(t *rapid.T) {
-					u := library.User{Name: "n", Email: email.Draw(t, "email")}
+					u := library.User{Name: "n", Email: email.Draw(t, "email"), Status: library.UserActive}
 					got, err := s.CreateUser(ctx, u)
 					if m.emailTaken(u.Email, 0) {
 						want(err, library.ErrEmailTaken.Code)

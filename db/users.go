@@ -11,13 +11,13 @@ import (
 	"library-management/library"
 )
 
-const userFields = `u.id, u.name, u.email, u.card_number, u.total_fines`
+const userFields = `u.id, u.name, u.email, u.card_number, u.total_fines, u.status, u.status_reason`
 
 const selectUser = `SELECT ` + userFields + ` FROM users u`
 
 // userColumns are where userFields go.
 func userColumns(u *library.User) []any {
-	return []any{&u.ID, &u.Name, (*text)(&u.Email), (*text)(&u.CardNumber), &u.TotalFines}
+	return []any{&u.ID, &u.Name, (*text)(&u.Email), (*text)(&u.CardNumber), &u.TotalFines, &u.Status, (*text)(&u.StatusReason)}
 }
 
 // scanUser takes rows of userFields, and what comes behind them into more.
@@ -180,8 +180,8 @@ func (s *Store) CreateUser(ctx context.Context, u library.User) (library.User, e
 }
 
 func (t *tx) insertUser(ctx context.Context, u library.User) (int64, error) {
-	return t.insert(ctx, `INSERT INTO users (name, email, email_folded, card_number) VALUES (?, ?, ?, ?)`,
-		u.Name, null(u.Email), null(library.EmailKey(u.Email)), null(u.CardNumber))
+	return t.insert(ctx, `INSERT INTO users (name, email, email_folded, card_number, status, status_reason) VALUES (?, ?, ?, ?, ?, ?)`,
+		u.Name, null(u.Email), null(library.EmailKey(u.Email)), null(u.CardNumber), string(u.Status), null(u.StatusReason))
 }
 
 // UpdateUser is library.Store's.
@@ -225,9 +225,9 @@ func lockUser(ctx context.Context, t *tx, id int64) (library.User, error) {
 func (t *tx) updateUser(ctx context.Context, u library.User) error {
 	// A user without a key whose email stays is left to the repair in db/schema: another may have the key.
 	_, err := t.exec(ctx, `
-		UPDATE users SET name = ?, email_folded = CASE WHEN email_folded IS NULL AND email_key = LOWER(?) THEN NULL ELSE ? END, email = ?, card_number = ?
+		UPDATE users SET name = ?, email_folded = CASE WHEN email_folded IS NULL AND email_key = LOWER(?) THEN NULL ELSE ? END, email = ?, card_number = ?, status = ?, status_reason = ?
 		WHERE id = ? AND deleted_at IS NULL`,
-		u.Name, u.Email, null(library.EmailKey(u.Email)), null(u.Email), null(u.CardNumber), u.ID)
+		u.Name, u.Email, null(library.EmailKey(u.Email)), null(u.Email), null(u.CardNumber), string(u.Status), null(u.StatusReason), u.ID)
 	return err
 }
 
@@ -256,7 +256,7 @@ func (s *Store) DeleteUser(ctx context.Context, id int64, check func(library.Use
 			}
 		}
 		n, err := t.exec(ctx, `
-			UPDATE users SET deleted_at = ?, name = '', email = NULL, email_folded = NULL, card_number = NULL
+			UPDATE users SET deleted_at = ?, name = '', email = NULL, email_folded = NULL, card_number = NULL, status = 'active', status_reason = NULL
 			WHERE id = ? AND deleted_at IS NULL AND open_loans = 0`, t.stamp(), id)
 		if err == nil && n == 0 {
 			err = library.ErrHasOpenLoans

@@ -14,9 +14,9 @@ func TestUserIsKeptAsSent(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
 		s := d.Open(t)
 		for _, want := range []library.User{
-			{Name: "O'Brien; DROP TABLE users;--"},
-			{Name: "村上春樹 📚", Email: "Haruki@Example.ORG", CardNumber: "Ｃ１"},
-			{Name: strings.Repeat("🐛", library.MaxName), Email: strings.Repeat("x", library.MaxEmail-4) + "@x.y", CardNumber: strings.Repeat("é", library.MaxCardNumber)},
+			{Name: "O'Brien; DROP TABLE users;--", Status: library.UserActive},
+			{Name: "村上春樹 📚", Email: "Haruki@Example.ORG", CardNumber: "Ｃ１", Status: library.UserBlocked},
+			{Name: strings.Repeat("🐛", library.MaxName), Email: strings.Repeat("x", library.MaxEmail-4) + "@x.y", CardNumber: strings.Repeat("é", library.MaxCardNumber), Status: library.UserBlocked, StatusReason: strings.Repeat("📚", library.MaxReason)},
 		} {
 			got, err := s.CreateUser(ctx, want)
 			want.ID, want.BorrowedBooks = got.ID, []library.Book{}
@@ -35,12 +35,12 @@ func TestCreateUserIgnoresWhatIsNotTheCallers(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
 		s := d.Open(t)
 		got, err := s.CreateUser(ctx, library.User{ID: 99, Name: " n ", TotalFines: 5, BorrowedBooks: []library.Book{{ID: 1}}})
-		if diff := cmp.Diff(library.User{ID: got.ID, Name: "n", BorrowedBooks: []library.Book{}}, got); diff != "" || err != nil || got.ID == 99 {
+		if diff := cmp.Diff(library.User{ID: got.ID, Name: "n", Status: library.UserActive, BorrowedBooks: []library.Book{}}, got); diff != "" || err != nil || got.ID == 99 {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
-		_, err = s.CreateUser(ctx, library.User{Name: " ", Email: "x"})
+		_, err = s.CreateUser(ctx, library.User{Name: " ", Email: "x", Status: "gone"})
 		refused(t, err, library.ErrInvalid.Code)
-		if diff := cmp.Diff([]string{"name", "email"}, fields(err)); diff != "" {
+		if diff := cmp.Diff([]string{"name", "email", "status"}, fields(err)); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -67,7 +67,7 @@ func TestUpdateUser(t *testing.T) {
 		u, b := newUser(t, s), newBook(t, s, 1)
 		b, err := s.Borrow(ctx, b.ID, u.ID)
 		refused(t, err, "")
-		want := library.User{ID: u.ID, Name: "New", Email: "N@x.org", CardNumber: "C", BorrowedBooks: []library.Book{b}}
+		want := library.User{ID: u.ID, Name: "New", Email: "N@x.org", CardNumber: "C", Status: library.UserActive, BorrowedBooks: []library.Book{b}}
 		for range 2 {
 			got, err := s.UpdateUser(ctx, u.ID, func(u *library.User) error {
 				*u = library.User{ID: 3, Name: " New ", Email: "N@x.org", CardNumber: "C", TotalFines: 1000}
@@ -84,6 +84,38 @@ func TestUpdateUser(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
+	})
+}
+
+// The reason of a block goes with the block.
+func TestUserStatus(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := d.Open(t)
+		u := newUser(t, s)
+		for _, step := range []struct {
+			change func(*library.User)
+			status library.UserStatus
+			reason string
+		}{
+			{func(u *library.User) { u.Status = library.UserBlocked }, library.UserBlocked, ""},
+			{func(u *library.User) { u.StatusReason = " moved away " }, library.UserBlocked, "moved away"},
+			{func(u *library.User) { u.Name = "N" }, library.UserBlocked, "moved away"},
+			{func(u *library.User) { u.Status = library.UserActive }, library.UserActive, ""},
+			{func(u *library.User) { u.StatusReason = "none" }, library.UserActive, ""},
+			{func(u *library.User) { u.Status, u.StatusReason = library.UserBlocked, "card stolen" }, library.UserBlocked, "card stolen"},
+		} {
+			got, err := s.UpdateUser(ctx, u.ID, func(u *library.User) error { step.change(u); return nil })
+			refused(t, err, "")
+			stored, err := s.FindUser(ctx, u.ID)
+			refused(t, err, "")
+			for _, got := range []library.User{got, stored} {
+				if got.Status != step.status || got.StatusReason != step.reason {
+					t.Errorf("got %s, %q, want %s, %q", got.Status, got.StatusReason, step.status, step.reason)
+				}
+			}
+		}
+		refused(t, s.DeleteUser(ctx, u.ID, nil), "")
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
 	})
 }
 

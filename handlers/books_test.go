@@ -91,7 +91,7 @@ func TestBooks(t *testing.T) {
 func TestUsers(t *testing.T) {
 	each(t, func(t *testing.T, app *fiber.App) {
 		made := call(t, app, "POST", "/users/", ada).want(201)
-		want := map[string]any{"id": 1.0, "name": "Ada Lovelace", "email": "Ada@example.org", "card_number": "C1", "total_fines": 0.0, "borrowed_books": []any{}}
+		want := map[string]any{"id": 1.0, "name": "Ada Lovelace", "email": "Ada@example.org", "card_number": "C1", "total_fines": 0.0, "status": "active", "status_reason": nil, "borrowed_books": []any{}}
 		if diff := cmp.Diff(want, made.object()); diff != "" {
 			t.Fatalf("created, -want +got:\n%s", diff)
 		}
@@ -116,6 +116,11 @@ func TestUsers(t *testing.T) {
 		step("a patch of one field", "PATCH", `{"name":"Ada King"}`, map[string]any{"name": "Ada King"})
 		step("null clears", "PATCH", `{"email":null}`, map[string]any{"email": nil})
 		step("PUT clears what is absent", "PUT", `{"name":"Ada"}`, map[string]any{"name": "Ada", "card_number": nil})
+		step("who is blocked", "PATCH", `{"status":"blocked","status_reason":"moved"}`, map[string]any{"status": "blocked", "status_reason": "moved"})
+		step("PUT leaves a block that it does not name", "PUT", `{"name":"Ada"}`, nil)
+		step("PUT of a status replaces the reason, too", "PUT", `{"name":"Ada","status":"blocked"}`, map[string]any{"status_reason": nil})
+		step("a reason alone", "PATCH", `{"status_reason":"card stolen"}`, map[string]any{"status_reason": "card stolen"})
+		step("null lifts the block, and the reason goes with it", "PATCH", `{"status":null}`, map[string]any{"status": "active", "status_reason": nil})
 		call(t, app, "PATCH", "/users/1", `{"name":null}`).problem(422, "invalid", "body.name")
 		call(t, app, "PUT", "/users/1", ada).want(200)
 		call(t, app, "POST", "/users/", `{"name":"Ada King","email":"ADA@example.org"}`).problem(409, "email_taken", "body.email")

@@ -135,6 +135,7 @@ func TestLimits(t *testing.T) {
 		equal("name", p["name"].MaxLength, library.MaxName)
 		equal("email", p["email"].MaxLength, library.MaxEmail)
 		equal("card_number", p["card_number"].MaxLength, library.MaxCardNumber)
+		equal("status_reason", p["status_reason"].MaxLength, library.MaxReason)
 	}
 	for _, path := range []string{"/books/", "/users/"} {
 		for _, p := range doc.Paths[path].Get.Parameters {

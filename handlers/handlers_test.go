@@ -265,7 +265,7 @@ func compact(t testing.TB, s string) string {
 func TestOriginalEndpoints(t *testing.T) {
 	each(t, func(t *testing.T, app *fiber.App) {
 		user := call(t, app, "POST", "/users/", `{"name":"Ada"}`).want(201)
-		if got, want := compact(t, user.body), `{"id":1,"name":"Ada","email":null,"card_number":null,"total_fines":0,"borrowed_books":[]}`; got != want {
+		if got, want := compact(t, user.body), `{"id":1,"name":"Ada","email":null,"card_number":null,"total_fines":0,"status":"active","status_reason":null,"borrowed_books":[]}`; got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 		if got, want := user.header.Get("Location"), "/users/1"; got != want {

@@ -95,6 +95,8 @@ func TestBadInput(t *testing.T) {
 			{"category too long", "PATCH", "/books/1", `{"category":` + long(101) + `}`, 422, invalid, "body.category"},
 			{"card number too long", "PATCH", "/users/1", `{"card_number":` + long(65) + `}`, 422, invalid, "body.card_number"},
 			{"wrong ISBN", "PATCH", "/books/1", `{"isbn":"9780441478126"}`, 422, invalid, "body.isbn"},
+			{"a status that there is not", "POST", "/users/", `{"name":"N","status":"gone"}`, 422, invalid, "body.status"},
+			{"reason too long", "PATCH", "/users/1", `{"status_reason":` + long(501) + `}`, 422, invalid, "body.status_reason"},
 			{"wrong email", "PATCH", "/users/1", `{"email":"nobody"}`, 422, invalid, "body.email"},
 			{"email too long", "PATCH", "/users/1", `{"email":"a@` + strings.Repeat("x", 260) + `"}`, 422, invalid, "body.email"},
 			{"everything at once", "POST", "/books/", `{"title":"","isbn":"1","copies":0,"barcode":7,"language":"\u0001","colour":1,"published_year":null,"category":"ok"}`, 422, invalid,

@@ -31,7 +31,7 @@ func (a *api) users() []route {
 		newRoute(operation{
 			Method: "PUT", Path: "/users/{user_id}", ID: "replace-user", Tag: tagUsers, Success: 200, Role: desk,
 			Summary: "Replace a user",
-			Text:    "Optional fields that are absent are cleared.",
+			Text:    "Optional fields that are absent are cleared; status and its reason stay.",
 			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrEmailTaken, library.ErrCardNumberTaken),
 		}, a.replaceUser),
 		newRoute(operation{
@@ -55,22 +55,26 @@ type User struct {
 	Name          string  `json:"name" example:"Ada Lovelace"`
 	Email         *string `json:"email" example:"ada@example.org"`
 	CardNumber    *string `json:"card_number" example:"2170001"`
-	TotalFines    int64   `json:"total_fines" example:"0" doc:"The sum of the fines charged, in whole units of money."`
+	TotalFines    int64   `json:"total_fines" example:"0" doc:"What the user owes, in whole units of money: the balance of the account."`
+	Status        string  `json:"status" enum:"active,blocked" example:"active" doc:"Who is blocked may return, but not borrow, renew or place holds."`
+	StatusReason  *string `json:"status_reason" example:"moved away" doc:"Why the user is blocked."`
 	BorrowedBooks []Book  `json:"borrowed_books" doc:"The books that the user has out, each with the due date of this user's loan."`
 }
 
 func wireUser(u library.User) User {
 	return User{
 		ID: u.ID, Name: u.Name, Email: orNull(&u.Email), CardNumber: orNull(&u.CardNumber),
-		TotalFines: u.TotalFines, BorrowedBooks: wireBooks(u.BorrowedBooks),
+		TotalFines: u.TotalFines, Status: string(u.Status), StatusReason: orNull(&u.StatusReason), BorrowedBooks: wireBooks(u.BorrowedBooks),
 	}
 }
 
 // UserInput is a user as a client sends it.
 type UserInput struct {
-	Name       text `json:"name" minLength:"1" maxLength:"255" example:"Ada Lovelace"`
-	Email      text `json:"email,omitempty" nullable:"true" maxLength:"254" doc:"Unique among users, without regard to case." example:"ada@example.org"`
-	CardNumber text `json:"card_number,omitempty" nullable:"true" maxLength:"64" doc:"Unique among users." example:"2170001"`
+	Name         text `json:"name" minLength:"1" maxLength:"255" example:"Ada Lovelace"`
+	Email        text `json:"email,omitempty" nullable:"true" maxLength:"254" doc:"Unique among users, without regard to case." example:"ada@example.org"`
+	CardNumber   text `json:"card_number,omitempty" nullable:"true" maxLength:"64" doc:"Unique among users." example:"2170001"`
+	Status       text `json:"status,omitempty" enum:"active,blocked" doc:"active where a new user does not say. PUT leaves it as it is where it is absent." example:"active"`
+	StatusReason text `json:"status_reason,omitempty" nullable:"true" maxLength:"500" doc:"Why the user is blocked; it goes with the block." example:"moved away"`
 
 	ID            readOnly `json:"id,omitempty"`
 	TotalFines    readOnly `json:"total_fines,omitempty"`
@@ -82,6 +86,10 @@ func (in *UserInput) patch(u *library.User) {
 	assign(in.Name, &u.Name)
 	assign(in.Email, &u.Email)
 	assign(in.CardNumber, &u.CardNumber)
+	assign(in.StatusReason, &u.StatusReason)
+	if in.Status.sent {
+		u.Status = library.UserStatus(in.Status.value)
+	}
 }
 
 // Resolve adds the domain's refusals to huma's, so that a client learns all at once.
@@ -160,7 +168,11 @@ func (a *api) replaceUser(ctx context.Context, in *struct {
 		if err := in.check(wireUser(*u)); err != nil {
 			return err
 		}
-		*u = library.User{ID: u.ID}
+		kept := library.User{ID: u.ID, Status: u.Status, StatusReason: u.StatusReason}
+		if in.Body.Status.sent {
+			kept.StatusReason = ""
+		}
+		*u = kept
 		in.Body.patch(u)
 		return nil
 	})

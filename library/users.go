@@ -7,6 +7,7 @@ const (
 	MaxName       = 255
 	MaxEmail      = 254 // RFC 5321, by its path of 256 with the brackets
 	MaxCardNumber = 64
+	MaxReason     = 500 // of a user's status, and of a line of the account
 )
 
 // User is a member of the library.
@@ -20,11 +21,24 @@ type User struct {
 	Email string
 	// CardNumber is unique among users and compared exactly, or "" where there is none.
 	CardNumber string
-	// TotalFines is the sum of the fines charged at return, in whole units of money.
+	// TotalFines is what the user owes, in whole units of money: the balance of the account.
 	TotalFines int64
+	// Status says whether the user may borrow, renew and place holds; "" is UserActive where a user is stored.
+	Status UserStatus
+	// StatusReason is why the user is blocked, or "". Who is active has none.
+	StatusReason string
 	// BorrowedBooks are the books that the user has out, in the order they were borrowed.
 	BorrowedBooks []Book
 }
+
+// UserStatus says what a user may do.
+type UserStatus string
+
+// The statuses of users.
+const (
+	UserActive  UserStatus = "active"
+	UserBlocked UserStatus = "blocked"
+)
 
 // Clean cuts the space off both ends of each text, composes its letters (NFC) and reports every field that is wrong at once.
 // Refusals: ErrInvalid.
@@ -34,6 +48,14 @@ func (u *User) Clean() error {
 	c.email("email", &u.Email)
 	c.identifier("source_id", &u.SourceID, MaxSourceID)
 	c.identifier("card_number", &u.CardNumber, MaxCardNumber)
+	c.text("status_reason", &u.StatusReason, optional, MaxReason)
+	switch u.Status {
+	case "", UserActive:
+		u.Status, u.StatusReason = UserActive, ""
+	case UserBlocked:
+	default:
+		c.refuse("status", "must be active or blocked")
+	}
 	return c.err("The user cannot be stored as it is.")
 }
 

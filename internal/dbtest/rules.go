@@ -47,7 +47,7 @@ func CheckRules(t testing.TB, pool *sql.DB, p library.Policy) {
 		{"a user with a loan is not deleted", `
 			SELECT u.id FROM users u JOIN loans l ON l.user_id = u.id WHERE u.deleted_at IS NOT NULL AND l.returned_on IS NULL`},
 		{"what is deleted keeps no name and no number", `
-			SELECT u.id FROM users u WHERE u.deleted_at IS NOT NULL AND (u.name <> '' OR u.email IS NOT NULL OR u.card_number IS NOT NULL)
+			SELECT u.id FROM users u WHERE u.deleted_at IS NOT NULL AND (u.name <> '' OR u.email IS NOT NULL OR u.card_number IS NOT NULL OR u.status_reason IS NOT NULL)
 			UNION ALL SELECT b.id FROM books b WHERE b.deleted_at IS NOT NULL AND (b.barcode IS NOT NULL OR b.isbn IS NOT NULL)`},
 	} {
 		Broken(t, pool, rule.name, rule.broken)
