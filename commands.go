@@ -40,6 +40,8 @@ const usage = `library lends books: an API on a port, or on AWS Lambda where it 
     --dry-run                          say what that would do, and change nothing
     --lenient                          take rows without the cells that are wrong where they can do without them
     --columns "barcode=Item No,..."    what the file's header calls a column
+  library export [--books FILE] [--users FILE] [--loans FILE]
+                                       write CSV files that library import reads; - is standard output
   library key add ROLE --name NAME     make a key for a reader, a desk or an admin, and print it once; it is good for a year
     --expires 90d, --never             for so many days, or for ever
   library key list                     list the keys
@@ -77,6 +79,7 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 	flags := flag.NewFlagSet(command, flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	var imports imports
+	var exports exports
 	var keys keys
 	var yaml bool
 	var words []string
@@ -88,6 +91,8 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 		}
 	case "import":
 		imports.flags(flags)
+	case "export":
+		exports.flags(flags)
 	case "openapi":
 		flags.BoolVar(&yaml, "yaml", false, "")
 	case "help", "-h", "-help", "--help":
@@ -129,7 +134,7 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 			_, err = stdout.Write(text)
 		}
 		return err
-	case "serve", "migrate", "import", "key", "backup", "healthcheck":
+	case "serve", "migrate", "import", "export", "key", "backup", "healthcheck":
 	default:
 		return fmt.Errorf("there is no such subcommand: %w", errUsage)
 	}
@@ -147,6 +152,8 @@ func runCommand(ctx context.Context, command string, args []string, stdin io.Rea
 		return backup(ctx, s, args[0], stdout, stderr)
 	case "import":
 		return imports.run(ctx, s, stdin, stdout, stderr)
+	case "export":
+		return exports.run(ctx, s, stdout, stderr)
 	case "key":
 		return keys.run(ctx, s, stdout, stderr)
 	}

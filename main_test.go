@@ -316,7 +316,7 @@ func TestCommands(t *testing.T) {
 		{[]string{"import", "--book", "x"}, 2, "", "-book"},
 		{[]string{"import", "--books", "no-such-file.csv"}, 1, "", "no-such-file.csv"},
 		{[]string{"import", "--books", "x", "--columns", "title"}, 2, "", `"title" is not of the form column=Name`},
-		{[]string{"import", "--books", "x", "--columns", "titel=Name"}, 2, "", `there is no column "titel" of books; the columns are barcode`},
+		{[]string{"import", "--books", "x", "--columns", "titel=Name"}, 2, "", `there is no column "titel" of books; the columns are source_id`},
 		{[]string{"import", "--books", "x", "--columns", "title=A,title=B"}, 2, "", "--columns names title twice"},
 		{[]string{"import", "--books", "x", "--users", "y", "--columns", "name=A"}, 2, "", "--columns is about one file"},
 		{[]string{"migrate", "status"}, 0, "pending", ""},

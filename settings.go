@@ -341,7 +341,7 @@ func (s settings) database(logger *slog.Logger) db.Config {
 func (s settings) api(logger *slog.Logger) handlers.Config {
 	return handlers.Config{
 		Version: version, Logger: logger, CORSOrigins: s.CORSOrigins, TrustedProxies: s.TrustedProxies,
-		Access: s.access(), AllowedHosts: s.AllowedHosts, PublicCatalogue: s.PublicCatalogue == "on", BehindTLS: runtime.OnLambda(),
+		Access: s.access(), AllowedHosts: s.AllowedHosts, PublicCatalogue: s.PublicCatalogue == "on", BehindTLS: runtime.OnLambda(), PagedExports: runtime.OnLambda(),
 	}
 }
 

@@ -84,6 +84,10 @@ func (f failing) FindUserLoans(context.Context, library.LoanFilter, library.Loan
 	return nil, library.LoanPlace{}, f.err
 }
 
+func (f failing) Export(context.Context, library.ExportFile, library.ExportPlace, int) ([]library.ExportRow, library.ExportPlace, error) {
+	return nil, library.ExportPlace{}, f.err
+}
+
 func (f failing) CreateKey(context.Context, library.NewKey) (library.Key, string, error) {
 	return library.Key{}, "", f.err
 }
@@ -131,6 +135,7 @@ func TestCodes(t *testing.T) {
 		"borrow-book": "POST /books/1/borrow/1", "return-book": "POST /books/1/return/1",
 		"list-loans": "GET /loans/", "get-loan": "GET /loans/1", "list-user-loans": "GET /users/1/loans",
 		"renew-book": "POST /books/1/renew/1", "renew-loan": "POST /loans/1/renew", "return-loan": "POST /loans/1/return",
+		"export-books": "GET /export/books.csv", "export-users": "GET /export/users.csv", "export-loans": "GET /export/loans.csv",
 		"list-keys": "GET /keys/", "create-key": "POST /keys/ " + `{"name":"Desk","role":"desk"}`, "revoke-key": "DELETE /keys/ADMIN",
 		"begin-session": "POST /session " + `{"key":"TOKEN"}`, "end-session": "DELETE /session",
 		"check-liveness": "GET /livez", "check-readiness": "GET /readyz", "explain-problem": "GET /problems/invalid",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
@@ -35,6 +36,9 @@ func document(version string) *huma.OpenAPI {
 		if r.Method == http.MethodGet && !r.NoStore {
 			described.Responses["304"] = &huma.Response{Description: "Not Modified: If-None-Match names the ETag of what would be sent"}
 		}
+		if r.Produces != "" {
+			described.Responses[strconv.Itoa(r.Success)] = &huma.Response{Content: map[string]*huma.MediaType{r.Produces: {Schema: &huma.Schema{Type: huma.TypeString}}}}
+		}
 		r.register(document, described)
 	}
 	return document.OpenAPI()
@@ -51,6 +55,7 @@ func newAPI(app *fiber.App, router fiber.Router, version string, transformers ..
 		{Name: tagUsers, Description: "The members of the library."},
 		{Name: tagLoans, Description: "Borrowing, returning, and what was lent."},
 		{Name: tagKeys, Description: "Who may call: keys, and sessions for pages."},
+		{Name: tagReports, Description: "Everything as files for spreadsheets and other programs."},
 		{Name: tagService, Description: "The state of the process, and what problems mean."},
 	}
 	c.Components.SecuritySchemes = securitySchemes()

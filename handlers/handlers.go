@@ -50,6 +50,8 @@ type Config struct {
 	AllowedHosts []string
 	// PublicCatalogue lets everybody read the books, but not who has one.
 	PublicCatalogue bool
+	// PagedExports: an answer is limited in size, so that an export is a page a request, also where the client did not ask for one.
+	PagedExports bool
 	// BehindTLS: connections are TLS until they come to this program, unless X-Forwarded-Proto says http.
 	BehindTLS bool
 	// RootKey reports whether a token is the root key of the settings, in constant time. nil: there is none. It is asked for

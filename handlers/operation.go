@@ -29,6 +29,8 @@ type operation struct {
 	Codes []string
 	// NoStore keeps caches from keeping the answer, which has no ETag then.
 	NoStore bool
+	// Produces is the media type of its success, where that is not JSON.
+	Produces string
 	// Role is who may call it: see access.go. An operation without one stops the program.
 	Role role
 	// Shared lets those who ask for the same at one moment be given one answer: see flight.go.
@@ -41,6 +43,7 @@ const (
 	tagUsers   = "Users"
 	tagLoans   = "Loans"
 	tagKeys    = "Keys"
+	tagReports = "Reports"
 	tagService = "Service"
 )
 
@@ -90,7 +93,7 @@ func newRoute[I, O any](op operation, f func(context.Context, *I) (*O, error)) r
 
 // routes are all operations.
 func (a *api) routes() []route {
-	return slices.Concat(a.books(), a.users(), a.loans(), a.keys(), a.sessions(), a.service())
+	return slices.Concat(a.books(), a.users(), a.loans(), a.exports(), a.keys(), a.sessions(), a.service())
 }
 
 // allCodes are the codes of every problem that the operation can answer.

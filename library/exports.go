@@ -2,8 +2,11 @@ package library
 
 import (
 	"context"
+	"errors"
+	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -104,4 +107,77 @@ func AppendCSV(b []byte, cells []string) []byte {
 		b = append(b, '"')
 	}
 	return append(b, '\r', '\n')
+}
+
+// ExportReader reads a whole file as CSV, page by page, and keeps no more than a page.
+type ExportReader struct {
+	// Rows is how many have been read so far, the line with the columns' names not among them.
+	Rows int
+
+	ctx    context.Context
+	store  Exporter
+	file   ExportFile
+	within time.Duration
+	next   ExportPlace // zero: there is no page after this one
+	page   []byte
+	left   []byte // of page
+}
+
+// NewExportReader reads the first page. Each page has so long, and is asked for again while the library is too busy, or away: a
+// second's trouble should not cost an hour's file.
+func NewExportReader(ctx context.Context, store Exporter, f ExportFile, within time.Duration) (*ExportReader, error) {
+	r := &ExportReader{ctx: ctx, store: store, file: f, within: within, page: AppendCSV(nil, f.Columns())}
+	if err := r.readPage(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// The bounds of asking for a page again.
+const (
+	exportTries = 4
+	exportPause = time.Second
+)
+
+// Read is io.Reader's.
+func (r *ExportReader) Read(p []byte) (int, error) {
+	for len(r.left) == 0 {
+		if r.next == (ExportPlace{}) {
+			return 0, io.EOF
+		}
+		r.page = r.page[:0]
+		for try := 1; ; try++ {
+			err := r.readPage()
+			if err == nil {
+				break
+			}
+			if e, ok := errors.AsType[*Error](err); !ok || e.Kind != Unavailable || try == exportTries {
+				return 0, err
+			}
+			select {
+			case <-time.After(exportPause):
+			case <-r.ctx.Done():
+				return 0, r.ctx.Err()
+			}
+		}
+	}
+	n := copy(p, r.left)
+	r.left = r.left[n:]
+	return n, nil
+}
+
+// readPage appends the next page to what is in r.page.
+func (r *ExportReader) readPage() error {
+	ctx, cancel := context.WithTimeout(r.ctx, r.within)
+	defer cancel()
+	rows, next, err := r.store.Export(ctx, r.file, r.next, MaxPageLimit)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		r.page = AppendCSV(r.page, row.Cells)
+	}
+	r.left, r.next = r.page, next
+	r.Rows += len(rows)
+	return nil
 }

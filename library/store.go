@@ -13,5 +13,6 @@ type Store interface {
 	Users
 	Loans
 	Finder
+	Exporter
 	Keys
 }

@@ -180,8 +180,11 @@ type conn struct {
 	waits  atomic.Int64 // since when the server has waited for the client, as crowd.now, or working, or dropped
 	since  int64        // when the wait for this request began, 0 before it has; its worker's alone
 	unsent atomic.Int64 // bytes of an answer that the client has not taken
-	unread atomic.Bool  // the client may still be sending what nobody will read
-	left   bool         // under crowd.mu
+	// stepWithin is how long the client may take over each step of an answer that is streamed; 0: the server bounds the whole. Its
+	// worker's alone.
+	stepWithin time.Duration
+	unread     atomic.Bool // the client may still be sending what nobody will read
+	left       bool        // under crowd.mu
 }
 
 // wait makes the connection one that waits from now on; it is false where it was dropped.
@@ -231,6 +234,11 @@ func (c *conn) Write(b []byte) (n int, err error) {
 	for err == nil && n < len(b) {
 		if !c.wait() {
 			return n, net.ErrClosed
+		}
+		if c.stepWithin > 0 {
+			if err := c.SetWriteDeadline(time.Now().Add(c.stepWithin)); err != nil {
+				return n, err
+			}
 		}
 		var sent int
 		sent, err = c.TCPConn.Write(b[n:min(n+sendStep, len(b))])

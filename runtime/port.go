@@ -17,7 +17,7 @@ import (
 const (
 	// ReadTimeout bounds the reading of a whole request. Without it a client that sends nothing holds a stop for ever.
 	readTimeout = 5 * time.Second
-	// WriteTimeout bounds the writing of an answer, for a client that does not read it.
+	// WriteTimeout bounds the writing of an answer, or of each step of one that is streamed, for a client that does not read it.
 	writeTimeout = 10 * time.Second
 	// IdleTimeout is how long a kept connection may be silent. Below the balancer's it makes 502s: the balancer sends a
 	// request on a connection that is being closed (4 of 2,250 measured). Unset, fasthttp takes ReadTimeout for it.
@@ -45,6 +45,7 @@ func runPort(ctx context.Context, app *fiber.App, c Config, second <-chan struct
 	lingerAfterRefusal(app.Server())
 	brokenOffIsMalformed(app.Server())
 	keepLittle(app.Server())
+	streamInSteps(app.Server())
 	fitConcurrency(app.Server(), c)
 	tellCrowd(app.Server(), &ln.crowd)
 
@@ -159,6 +160,20 @@ func brokenOffIsMalformed(s *fasthttp.Server) {
 			err = errBrokenOff
 		}
 		next(fctx, err)
+	}
+}
+
+// streamInSteps gives an answer that is streamed, which may take as long as it has to, its time for each step and not as a whole.
+func streamInSteps(s *fasthttp.Server) {
+	next := s.Handler
+	s.Handler = func(fctx *fasthttp.RequestCtx) {
+		next(fctx)
+		if c, ok := fctx.Conn().(*conn); ok {
+			c.stepWithin = 0
+			if fctx.Response.IsBodyStream() {
+				c.stepWithin = s.WriteTimeout
+			}
+		}
 	}
 }
 
