@@ -153,6 +153,7 @@ func cityRequests(z dbtest.Size) map[string][]string {
 		"get-loan":        get("/loans/17"),
 		"list-user-loans": get(fmt.Sprintf("/users/%d/loans?limit=20", user), fmt.Sprintf("/users/%d/loans?limit=20&status=open", dbtest.LongHistoryUser)),
 		"list-keys":       get("/keys/"),
+		"export-books":    get("/export/books.csv?limit=20"), "export-users": get("/export/users.csv?limit=20"), "export-loans": get("/export/loans.csv?limit=20"),
 
 		"borrow-book": {fmt.Sprintf("POST /books/%d/borrow/%d?dry_run=true", free, user), fmt.Sprintf("POST /books/%d/borrow/%d", free, user)},
 		"renew-book":  {fmt.Sprintf("POST /books/%d/borrow/%d", free+1, user), fmt.Sprintf("POST /books/%d/renew/%d", free+1, user)},
