@@ -152,12 +152,16 @@ func cityRequests(z dbtest.Size) map[string][]string {
 		"list-loans":      get("/loans/?limit=20", "/loans/?limit=20&status=open", "/loans/?limit=20&status=returned", "/loans/?limit=20&status=overdue", "/loans/?limit=20&due_before=2999-01-01", fmt.Sprintf("/loans/?limit=20&book_id=%d", book), fmt.Sprintf("/loans/?limit=20&user_id=%d&status=open", user), fmt.Sprintf("/loans/?limit=20&user_id=%d", dbtest.LongHistoryUser), fmt.Sprintf("/loans/?limit=20&book_id=%d&status=open", book), fmt.Sprintf("/loans/?limit=20&book_id=%d&due_after=2020-01-01", book)),
 		"get-loan":        get("/loans/17"),
 		"list-user-loans": get(fmt.Sprintf("/users/%d/loans?limit=20", user), fmt.Sprintf("/users/%d/loans?limit=20&status=open", dbtest.LongHistoryUser)),
+		"get-account":     get(fmt.Sprintf("/users/%d/account?limit=20", user), fmt.Sprintf("/users/%d/account?limit=20", dbtest.LongHistoryUser)),
 		"list-keys":       get("/keys/"),
 		"export-books":    get("/export/books.csv?limit=20"), "export-users": get("/export/users.csv?limit=20"), "export-loans": get("/export/loans.csv?limit=20"),
 
 		"borrow-book": {fmt.Sprintf("POST /books/%d/borrow/%d?dry_run=true", free, user), fmt.Sprintf("POST /books/%d/borrow/%d", free, user)},
 		"renew-book":  {fmt.Sprintf("POST /books/%d/borrow/%d", free+1, user), fmt.Sprintf("POST /books/%d/renew/%d", free+1, user)},
 		"return-book": {fmt.Sprintf("POST /books/%d/borrow/%d", free+2, user), fmt.Sprintf("POST /books/%d/return/%d", free+2, user)},
+		"add-charge":  {fmt.Sprintf(`POST /users/%d/charges {"amount":9,"reason":"lost"}`, user)},
+		"add-payment": {fmt.Sprintf(`POST /users/%d/payments {"amount":5}`, user)},
+		"add-waiver":  {fmt.Sprintf(`POST /users/%d/waivers {"amount":1,"reason":"was ill"}`, user)},
 		"create-book": {`POST /books/ {"title":"A New Title","author":"Anon"}`},
 		// delete-user comes later.
 		"create-user": {`POST /users/ {"name":"A New User"}`},

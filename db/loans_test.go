@@ -300,6 +300,15 @@ func TestRoundTrips(t *testing.T) {
 		}},
 		{"return", 2, "", func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
 		{"return_twice", 2, library.ErrNotBorrowed.Code, func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
+		{"account", 2, "", func() error { _, _, err := s.FindAccount(ctx, u.ID, library.Page{Limit: 50}); return err }},
+		{"charge", 3, "", func() error {
+			_, _, err := s.AddLine(ctx, library.AccountLine{UserID: u.ID, Kind: library.LineCharge, Amount: 3, Reason: "lost"})
+			return err
+		}},
+		{"pay_too_much", 2, library.ErrExceedsBalance.Code, func() error {
+			_, _, err := s.AddLine(ctx, library.AccountLine{UserID: u.ID, Kind: library.LinePayment, Amount: 4})
+			return err
+		}},
 		{"delete_book", 3, "", func() error { return s.DeleteBook(ctx, b.ID, nil) }},
 		{"ready", 2, "", func() error { return s.Ready(ctx) }},
 		{"ready_again", 0, "", func() error { return s.Ready(ctx) }},

@@ -151,6 +151,9 @@ var writings = map[string]func(t testing.TB, s *db.Store) writing{
 		w.next = func(s *db.Store) error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }
 		return w
 	},
+	"payment": addsLine(library.AccountLine{Kind: library.LinePayment, Amount: 4}),
+	"waiver":  addsLine(library.AccountLine{Kind: library.LineWaiver, Amount: 4, Reason: "none"}),
+	"charge":  addsLine(library.AccountLine{Kind: library.LineCharge, Amount: 4, Reason: "lost"}),
 	"import_books": func(t testing.TB, s *db.Store) writing {
 		author := fmt.Sprintf("Author %d", serial.Add(1))
 		var rows []func(*library.Book)
@@ -208,6 +211,30 @@ func lentToday(t testing.TB) (w writing, b library.Book, u library.User, loan in
 	w = writing{see: `SELECT CONCAT(renewals, ' renewals') FROM loans WHERE book_id = ?`, args: []any{b.ID}, done: "1 renewals", after: "2 renewals"}
 	w.next = func(s *db.Store) error { _, err := s.Renew(ctx, b.ID, u.ID); return err }
 	return w, b, u, onlyLoan(t, s, u.ID).ID
+}
+
+// addsLine adds a line to the account of a user who owes 10; the next one is a payment of 1.
+func addsLine(line library.AccountLine) func(t testing.TB, s *db.Store) writing {
+	return func(t testing.TB, s *db.Store) writing {
+		line := line
+		line.UserID = newUser(t, s).ID
+		owe(t, s, line.UserID, 10)
+		balance := 10 + line.Amount
+		if line.Kind.Lessens() {
+			balance = 10 - line.Amount
+		}
+		w := writing{args: []any{line.UserID}, done: fmt.Sprintf("%d owed, 2 lines", balance), after: fmt.Sprintf("%d owed, 3 lines", balance-1)}
+		w.see = `SELECT CONCAT(total_fines, ' owed, ', (SELECT COUNT(*) FROM account_lines a WHERE a.user_id = u.id), ' lines') FROM users u WHERE id = ?`
+		w.do = func(ctx context.Context, s *db.Store) (any, error) {
+			added, balance, err := s.AddLine(ctx, line)
+			return []any{added, balance}, err
+		}
+		w.next = func(s *db.Store) error {
+			_, _, err := s.AddLine(ctx, library.AccountLine{UserID: line.UserID, Kind: library.LinePayment, Amount: 1})
+			return err
+		}
+		return w
+	}
 }
 
 const seeLoans = `

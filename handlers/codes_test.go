@@ -87,6 +87,12 @@ func (f failing) FindUserLoans(context.Context, library.LoanFilter, library.Loan
 func (f failing) Export(context.Context, library.ExportFile, library.ExportPlace, int) ([]library.ExportRow, library.ExportPlace, error) {
 	return nil, library.ExportPlace{}, f.err
 }
+func (f failing) FindAccount(context.Context, int64, library.Page) (library.Account, int64, error) {
+	return library.Account{}, 0, f.err
+}
+func (f failing) AddLine(context.Context, library.AccountLine) (library.AccountLine, int64, error) {
+	return library.AccountLine{}, 0, f.err
+}
 
 func (f failing) CreateKey(context.Context, library.NewKey) (library.Key, string, error) {
 	return library.Key{}, "", f.err
@@ -136,6 +142,8 @@ func TestCodes(t *testing.T) {
 		"list-loans": "GET /loans/", "get-loan": "GET /loans/1", "list-user-loans": "GET /users/1/loans",
 		"renew-book": "POST /books/1/renew/1", "renew-loan": "POST /loans/1/renew", "return-loan": "POST /loans/1/return",
 		"export-books": "GET /export/books.csv", "export-users": "GET /export/users.csv", "export-loans": "GET /export/loans.csv",
+		"get-account": "GET /users/1/account", "add-payment": "POST /users/1/payments " + `{"amount":3,"note":"cash"}`,
+		"add-waiver": "POST /users/1/waivers " + `{"amount":3,"reason":"lost in the post"}`, "add-charge": "POST /users/1/charges " + `{"amount":3,"reason":"lost"}`,
 		"list-keys": "GET /keys/", "create-key": "POST /keys/ " + `{"name":"Desk","role":"desk"}`, "revoke-key": "DELETE /keys/ADMIN",
 		"begin-session": "POST /session " + `{"key":"TOKEN"}`, "end-session": "DELETE /session",
 		"check-liveness": "GET /livez", "check-readiness": "GET /readyz", "explain-problem": "GET /problems/invalid",
@@ -168,6 +176,9 @@ func TestCodes(t *testing.T) {
 		"replace-book copies_on_loan": append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PUT /books/1 "+`{"title":"T","author":"A","copies":1}`),
 		"update-book copies_on_loan":  append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PATCH /books/1 "+`{"copies":1}`),
 		"loan_not_found":              {""}, "list-user-loans user_not_found": {""},
+
+		"get-account user_not_found": {""}, "add-payment user_not_found": {""}, "add-waiver user_not_found": {""}, "add-charge user_not_found": {""},
+		"exceeds_balance": {"POST /users/ " + user, "POST /users/1/charges " + `{"amount":2,"reason":"lost"}`, ""},
 
 		"explain-problem not_found": {"GET /problems/none"},
 		"key_not_found":             {"DELETE /keys/none"},

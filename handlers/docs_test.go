@@ -137,7 +137,13 @@ func TestLimits(t *testing.T) {
 		equal("card_number", p["card_number"].MaxLength, library.MaxCardNumber)
 		equal("status_reason", p["status_reason"].MaxLength, library.MaxReason)
 	}
-	for _, path := range []string{"/books/", "/users/"} {
+	for s, reason := range map[string]string{"PaymentInput": "note", "ReasonedInput": "reason"} {
+		p := doc.Components.Schemas[s].Properties
+		equal("amount", p["amount"].Minimum, 1)
+		equal("amount", p["amount"].Maximum, library.MaxAmount)
+		equal(reason, p[reason].MaxLength, library.MaxReason)
+	}
+	for _, path := range []string{"/books/", "/users/", "/users/{user_id}/account"} {
 		for _, p := range doc.Paths[path].Get.Parameters {
 			if p.Name == "limit" {
 				equal("limit", p.Schema.Default, library.DefaultPageLimit)

@@ -54,6 +54,7 @@ func newAPI(app *fiber.App, router fiber.Router, version string, transformers ..
 		{Name: tagBooks, Description: "The catalogue: titles, of which the library has one copy or more."},
 		{Name: tagUsers, Description: "The members of the library."},
 		{Name: tagLoans, Description: "Borrowing, returning, and what was lent."},
+		{Name: tagAccounts, Description: "What users owe, and what was paid and waived."},
 		{Name: tagKeys, Description: "Who may call: keys, and sessions for pages."},
 		{Name: tagReports, Description: "Everything as files for spreadsheets and other programs."},
 		{Name: tagService, Description: "The state of the process, and what problems mean."},

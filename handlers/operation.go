@@ -39,12 +39,13 @@ type operation struct {
 
 // The tags of operations, as the document groups them.
 const (
-	tagBooks   = "Books"
-	tagUsers   = "Users"
-	tagLoans   = "Loans"
-	tagKeys    = "Keys"
-	tagReports = "Reports"
-	tagService = "Service"
+	tagBooks    = "Books"
+	tagUsers    = "Users"
+	tagLoans    = "Loans"
+	tagAccounts = "Accounts"
+	tagKeys     = "Keys"
+	tagReports  = "Reports"
+	tagService  = "Service"
 )
 
 // reads are the codes of an operation that reads from the store: these refusals and those of every store.
@@ -93,7 +94,7 @@ func newRoute[I, O any](op operation, f func(context.Context, *I) (*O, error)) r
 
 // routes are all operations.
 func (a *api) routes() []route {
-	return slices.Concat(a.books(), a.users(), a.loans(), a.exports(), a.keys(), a.sessions(), a.service())
+	return slices.Concat(a.books(), a.users(), a.loans(), a.accounts(), a.exports(), a.keys(), a.sessions(), a.service())
 }
 
 // allCodes are the codes of every problem that the operation can answer.

@@ -1,5 +1,23 @@
 package library
 
+import "context"
+
+// MaxAmount is what one line of an account may come to at the most, in whole units of money.
+const MaxAmount = 1_000_000_000
+
+// ErrExceedsBalance: a payment or a waiver is of no more than what is owed.
+var ErrExceedsBalance = &Error{Kind: Conflict, Code: "exceeds_balance", Title: "More than is owed", Message: "The user does not owe as much."}
+
+// Account is what a user owes and has owed, in whole units of money.
+type Account struct {
+	// Charged is all that was ever owed, fines and all, of which Paid was paid and Waived forgiven; Balance is what is left.
+	Charged, Paid, Waived, Balance int64
+	// Accruing is what the loans that are overdue would cost if they were returned today; it is not charged yet.
+	Accruing int64
+	// Lines are a page of what was added to the account, the newest first.
+	Lines []AccountLine
+}
+
 // AccountLine is one entry of a user's account. Lines are added and never changed: what was wrong is put right by another line.
 type AccountLine struct {
 	ID, UserID int64
@@ -8,6 +26,9 @@ type AccountLine struct {
 	Amount int64
 	// LoanID is the loan that a LineFine was charged for, nil for other lines. A loan is fined once.
 	LoanID *int64
+	// BookID and BookTitle are those of the loan, where a line is read.
+	BookID    int64  `json:",omitempty"`
+	BookTitle string `json:",omitempty"`
 	// Reason is why, or the note of a payment; it may be "".
 	Reason  string
 	AddedOn Date
@@ -30,3 +51,33 @@ const (
 
 // Lessens reports whether lines of this kind lessen the balance.
 func (k LineKind) Lessens() bool { return k == LinePayment || k == LineWaiver }
+
+// Clean cuts the space off both ends of the reason, composes its letters (NFC) and reports every field that is wrong at once. A charge
+// and a waiver need a reason; the one of a payment is a note. Lines of other kinds are nobody's to add.
+// Refusals: ErrInvalid.
+func (l *AccountLine) Clean() error {
+	var c cleaner
+	if l.Amount < 1 || l.Amount > MaxAmount {
+		c.refuse("amount", "must be from 1 to %d", MaxAmount)
+	}
+	switch l.Kind {
+	case LineCharge, LineWaiver:
+		c.text("reason", &l.Reason, required, MaxReason)
+	case LinePayment:
+		c.text("note", &l.Reason, optional, MaxReason)
+	default:
+		c.refuse("kind", "must be charge, payment or waiver")
+	}
+	return c.err("The line cannot be added as it is.")
+}
+
+// Accounts is the part of a Store that keeps what users owe.
+type Accounts interface {
+	// FindAccount returns a user's account with one page of its lines, the newest first: those before the id p.After, or from the newest
+	// on where it is 0. next is the id to go on with, 0 on the last page.
+	// Refusals: ErrUserNotFound.
+	FindAccount(ctx context.Context, userID int64, p Page) (a Account, next int64, err error)
+	// AddLine adds a charge, a payment or a waiver to the account of line.UserID and returns it with its id, and the new balance.
+	// Refusals: ErrInvalid, ErrUserNotFound, ErrExceedsBalance.
+	AddLine(ctx context.Context, line AccountLine) (added AccountLine, balance int64, err error)
+}

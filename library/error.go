@@ -52,6 +52,7 @@ func Refusals() []*Error {
 		ErrBookNotFound, ErrBarcodeTaken, ErrISBNTaken, ErrCopiesOnLoan,
 		ErrUserNotFound, ErrEmailTaken, ErrCardNumberTaken,
 		ErrNotAvailable, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotBorrowed, ErrHasOpenLoans, ErrLoanNotFound, ErrRenewalLimit, ErrOverdue,
+		ErrExceedsBalance,
 		ErrKeyNeeded, ErrKeyUnknown, ErrSessionEnded, ErrNotAllowed, ErrTooManyFailures, ErrKeyNotFound,
 	}
 }

@@ -10,6 +10,7 @@ CREATE TABLE account_lines (
   done_who VARCHAR(32) NULL,
   UNIQUE KEY account_lines_loan (loan_id),
   KEY account_lines_by_user (user_id),
+  KEY account_lines_sums (user_id, kind, amount),
   CONSTRAINT account_lines_of_user FOREIGN KEY (user_id) REFERENCES users (id)
 ) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci;
 ALTER TABLE users ADD COLUMN balance BIGINT NOT NULL DEFAULT 0 COMMENT 'the sum of account_lines; total_fines is the same, but where an older release has charged a fine without a line';

@@ -10,6 +10,7 @@ CREATE TABLE account_lines (
   done_who TEXT NULL
 ) STRICT;
 CREATE INDEX account_lines_by_user ON account_lines (user_id);
+CREATE INDEX account_lines_sums ON account_lines (user_id, kind, amount);
 ALTER TABLE users ADD COLUMN balance INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE users ADD COLUMN status TEXT NOT NULL DEFAULT 'active';
 ALTER TABLE users ADD COLUMN status_reason TEXT NULL;
