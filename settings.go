@@ -59,6 +59,10 @@ type settings struct {
 	LoanDays    int    `envconfig:"LOAN_DAYS" default:"14" desc:"days from the loan to its due date"`
 	MaxRenewals int    `envconfig:"MAX_RENEWALS" default:"2" desc:"how often a loan may be renewed"`
 	FinePerDay  int64  `envconfig:"FINE_PER_DAY" default:"1" desc:"fine for each day after the due date"`
+	FineLimit   int64  `envconfig:"FINE_LIMIT" default:"0" desc:"who owes as much may not borrow; 0: fines never matter for that"`
+	HoldLimit   int    `envconfig:"HOLD_LIMIT" default:"5" desc:"books a user may have on hold at once"`
+	HoldDays    int    `envconfig:"HOLD_DAYS" default:"3" desc:"open days after the one on which a hold becomes ready on which the copy can be picked up"`
+	ClosedDays  closed `envconfig:"CLOSED_DAYS" desc:"dates and ranges on which the library is closed, such as 2026-05-01, 2026-12-24..2027-01-01: they do not count for HOLD_DAYS, and nothing is due on them"`
 	TZName      string `envconfig:"TZ_NAME" default:"UTC" desc:"time zone whose calendar the dates are those of"`
 
 	AdminKey          secret `envconfig:"ADMIN_KEY" desc:"the root key, of 32 characters or more: with it keys are made, listed and revoked, and nothing else is done"`
@@ -101,6 +105,15 @@ func (l *list) Decode(value string) error {
 	return nil
 }
 
+// closed is the days on which the library is closed.
+type closed struct{ library.ClosedDays }
+
+// Decode is called by envconfig.
+func (c *closed) Decode(value string) (err error) {
+	c.ClosedDays, err = library.ParseClosedDays(value)
+	return err
+}
+
 // networks is a list of networks; an address is a network of its own.
 type networks []netip.Prefix
 
@@ -133,7 +146,8 @@ func readSettings() (settings, error) {
 	}
 	if err := envconfig.Process("", &s); err != nil {
 		if e, ok := errors.AsType[*envconfig.ParseError](err); ok {
-			if e.TypeName == reflect.TypeFor[list]().String() || e.TypeName == reflect.TypeFor[networks]().String() {
+			switch e.TypeName {
+			case reflect.TypeFor[list]().String(), reflect.TypeFor[networks]().String(), reflect.TypeFor[closed]().String():
 				return s, fmt.Errorf("%s: %w", e.KeyName, e.Err)
 			}
 			return s, fmt.Errorf("%s: %.40q is not a %s", e.KeyName, e.Value, kindOf(e.TypeName))
@@ -187,6 +201,9 @@ func (s *settings) check() (err error) {
 		{"LOAN_DAYS", int64(s.LoanDays), 1, 3650},
 		{"MAX_RENEWALS", int64(s.MaxRenewals), 0, 1000},
 		{"FINE_PER_DAY", s.FinePerDay, 0, 1_000_000},
+		{"FINE_LIMIT", s.FineLimit, 0, 1_000_000_000},
+		{"HOLD_LIMIT", int64(s.HoldLimit), 1, 1_000_000},
+		{"HOLD_DAYS", int64(s.HoldDays), 1, 3650},
 		{"DB_MAX_OPEN_CONNS", int64(s.DBMaxOpenConns), 0, 10_000},
 		{"DB_MAX_IDLE_CONNS", int64(s.DBMaxIdleConns), 0, 10_000},
 		// None would keep a connection to a server that has become a replica for ever.
@@ -313,7 +330,10 @@ func isTerminal(w io.Writer) bool {
 }
 
 func (s settings) policy() library.Policy {
-	return library.Policy{BorrowLimit: s.BorrowLimit, LoanDays: s.LoanDays, MaxRenewals: s.MaxRenewals, FinePerDay: s.FinePerDay, Location: s.location}
+	return library.Policy{
+		BorrowLimit: s.BorrowLimit, LoanDays: s.LoanDays, MaxRenewals: s.MaxRenewals, FinePerDay: s.FinePerDay, FineLimit: s.FineLimit,
+		HoldLimit: s.HoldLimit, HoldDays: s.HoldDays, Closed: s.ClosedDays.ClosedDays, Location: s.location,
+	}
 }
 
 func (s settings) database(logger *slog.Logger) db.Config {

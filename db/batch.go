@@ -24,8 +24,12 @@ type statement struct {
 	args  []any
 	// read takes the rows of a SELECT; nil for what has none.
 	read func(*sql.Rows) error
+	// unless reports, where statements are sent one by one, that what has come back makes this one idle; nil: it is sent.
+	unless func() bool
 	// finds says that it has to find a row: the transaction has locked it, and has seen that the condition holds.
 	finds bool
+	// inserted is told the id of the row that an INSERT has made; nil: nobody asks.
+	inserted func(id int64)
 }
 
 // later queues a statement whose answer nobody needs.
@@ -36,6 +40,11 @@ func (t *tx) later(query string, args ...any) {
 // change queues a statement that changes a row which the transaction has locked, and which therefore is found.
 func (t *tx) change(query string, args ...any) {
 	t.pending = append(t.pending, statement{query: query, args: args, finds: true})
+}
+
+// add queues the INSERT of one row, whose id *id is once it was sent.
+func (t *tx) add(id *int64, query string, args ...any) {
+	t.pending = append(t.pending, statement{query: query, args: args, inserted: func(made int64) { *id = made }})
 }
 
 // ask queues a SELECT of one row at the most; *found says, once it was sent, whether there was one.
@@ -81,6 +90,9 @@ func (t *tx) send(ctx context.Context) (last affected, err error) {
 			if err := ctx.Err(); err != nil {
 				return last, err
 			}
+			if st.unless != nil && st.unless() {
+				continue
+			}
 			if last, err = t.sendOne(t.unwatched(ctx), st); err != nil {
 				return last, err
 			}
@@ -118,6 +130,9 @@ func (t *tx) sendOne(ctx context.Context, st statement) (a affected, err error) 
 	}
 	if a.insertID, err = result.LastInsertId(); err != nil {
 		return a, err
+	}
+	if st.inserted != nil {
+		st.inserted(a.insertID)
 	}
 	return a, t.note(st, a.rows)
 }
@@ -194,13 +209,16 @@ func (t *tx) sendChanging(ctx context.Context, queue []statement) (last affected
 		if err != nil {
 			return err
 		}
-		all := result.(mysql.Result).AllRowsAffected()
-		if len(all) != len(queue) {
+		all, ids := result.(mysql.Result).AllRowsAffected(), result.(mysql.Result).AllLastInsertIds()
+		if len(all) != len(queue) || len(ids) != len(queue) {
 			return errAnswers
 		}
 		for i, st := range queue {
 			if err := t.note(st, all[i]); err != nil {
 				return err
+			}
+			if st.inserted != nil {
+				st.inserted(ids[i])
 			}
 		}
 		last.rows = all[len(all)-1]

@@ -2,8 +2,7 @@ package db
 
 import (
 	"context"
-	"database/sql"
-	"errors"
+	"slices"
 
 	"library-management/db/words"
 	"library-management/library"
@@ -15,9 +14,12 @@ import (
 // older release's, the MySQL server sets it, and until a repair has looked at the book its loans are asked. SQLite's does not, but
 // is seldom shared by two releases.
 
-const bookFields = `b.id, b.title, b.author, b.isbn, b.barcode, b.published_year, b.language, b.category, b.copies, b.copies - b.on_loan`
+// The counters are as the last write has left them. Where a ready hold has lapsed since, which holds_change_on tells, what they are
+// today is computed from the holds: see bookView.settle.
+const bookFields = `b.id, b.title, b.author, b.isbn, b.barcode, b.published_year, b.language, b.category, b.copies, b.copies - b.on_loan,
+	b.set_aside, b.holds - b.set_aside, b.holds_change_on`
 
-// selectBook is a book with what its row says of its loans, and selectBookByLoans with what the loans say: see scanBook.
+// selectBook is a book with what its row says of its loans, and selectBookByLoans with what the loans say.
 const (
 	selectBook        = `SELECT ` + bookFields + `, b.first_due_user_id, b.first_due_on, b.first_due_stale_since FROM books b`
 	selectBookByLoans = `SELECT ` + bookFields + `,
@@ -29,66 +31,190 @@ const (
 // selectBookAlone is a book without its loans.
 const selectBookAlone = `SELECT ` + bookFields + ` FROM books b`
 
-// bookColumns are where bookFields go.
-func bookColumns(b *library.Book) []any {
+// bookRow is a book as it is stored.
+type bookRow struct {
+	library.Book
+	// changeOn is the first day on which the counters are no longer right; nil: they stay so.
+	changeOn *library.Date
+	// staleSince is set where the row does not tell the loan that is due first.
+	staleSince any
+}
+
+// columns are where bookFields go.
+func (b *bookRow) columns() []any {
 	return []any{&b.ID, &b.Title, &b.Author, (*text)(&b.ISBN), (*text)(&b.Barcode), &b.PublishedYear, (*text)(&b.Language), (*text)(&b.Category),
-		&b.Copies, &b.CopiesAvailable}
+		&b.Copies, &b.CopiesAvailable, &b.SetAside, &b.HoldsWaiting, &b.changeOn}
 }
 
-func scanBookAlone() func(scan func(...any) error) (library.Book, error) {
-	var b library.Book
-	into := bookColumns(&b)
-	return func(scan func(...any) error) (library.Book, error) {
-		err := scan(into...)
-		return b, err
+// lapsed reports whether the counters are no longer right: a hold has expired since, or an older release, which knows no holds, has
+// taken a copy back for which somebody waits.
+func (b *bookRow) lapsed(today library.Date) bool {
+	return b.changeOn != nil && *b.changeOn <= today || b.HoldsWaiting > 0 && b.CopiesAvailable > 0
+}
+
+// queue is the book's queue, of whose holds these are known, those that are ready among them.
+func (b *bookRow) queue(known []library.QueuedHold) library.Queue {
+	return library.Queue{Copies: b.CopiesAvailable + b.SetAside, Holds: known, Unread: max(0, b.SetAside+b.HoldsWaiting-len(known))}
+}
+
+// count takes the counters from a queue that is settled.
+func count(b *library.Book, q library.Queue) {
+	b.CopiesAvailable, b.SetAside, b.HoldsWaiting = q.Free(), q.Ready(), q.Waiting()
+}
+
+// bookView reads books as they are today.
+type bookView struct {
+	querier
+	dialect dialect
+	policy  library.Policy
+	today   library.Date
+}
+
+func (s *Store) bookView(q querier) bookView {
+	return bookView{querier: q, dialect: s.dialect, policy: s.policy, today: s.policy.Today(s.now())}
+}
+
+func (t *tx) bookView() bookView {
+	return bookView{querier: t, dialect: t.s.dialect, policy: t.s.policy, today: t.today}
+}
+
+// list reads books; tail is what comes behind FROM. One statement, and another one only where a hold has lapsed, or where rows do not
+// tell the loan that is due first.
+func (v bookView) list(ctx context.Context, size int, tail string, args ...any) (books []library.Book, err error) {
+	rows, err := v.rows(ctx, selectBook, size, tail, args)
+	if err != nil {
+		return nil, err
 	}
-}
-
-// scanBook takes rows of selectBook or selectBookByLoans as the wire shows them: with no copy free, the book names the loan that is
-// due first. It sets *stale where a row does not tell that loan.
-func scanBook(stale *bool) func(scan func(...any) error) (library.Book, error) {
-	var b library.Book
-	var staleSince any
-	into := append(bookColumns(&b), &b.BorrowedByID, &b.DueDate, &staleSince)
-	return func(scan func(...any) error) (library.Book, error) {
-		err := scan(into...)
-		if b.Available() {
-			b.BorrowedByID, b.DueDate = nil, nil
-		} else if staleSince != nil || b.BorrowedByID == nil {
-			*stale = true
+	for i := range rows {
+		if rows[i].namesNoLoan() {
+			if rows, err = v.rows(ctx, selectBookByLoans, size, tail, args); err != nil {
+				return nil, err
+			}
+			break
 		}
+	}
+	books = make([]library.Book, len(rows))
+	for i := range rows {
+		books[i] = rows[i].shown()
+	}
+	return books, nil
+}
+
+// shown is the book as the wire shows it: with no copy free, it names the loan that is due first.
+func (b *bookRow) shown() library.Book {
+	if b.Available() {
+		b.BorrowedByID, b.DueDate = nil, nil
+	}
+	return b.Book
+}
+
+// namesNoLoan reports whether the row does not tell the loan that is due first, though the book has to name it.
+func (b *bookRow) namesNoLoan() bool {
+	return !b.Available() && b.OpenLoans() > 0 && (b.staleSince != nil || b.BorrowedByID == nil)
+}
+
+func (v bookView) rows(ctx context.Context, from string, size int, tail string, args []any) ([]bookRow, error) {
+	return settled(ctx, v, func() ([]bookRow, error) { return v.stored(ctx, from, size, tail, args) }, func(b *bookRow) *bookRow { return b })
+}
+
+// stored reads rows of selectBook or selectBookByLoans as they are.
+func (v bookView) stored(ctx context.Context, from string, size int, tail string, args []any) ([]bookRow, error) {
+	var b bookRow
+	into := append(b.columns(), &b.BorrowedByID, &b.DueDate, &b.staleSince)
+	return collectPage(ctx, v, size, func(scan func(...any) error) (bookRow, error) {
+		err := scan(into...)
 		return b, err
+	}, from+tail, args)
+}
+
+// alone reads the books with these ids that are not deleted, by id, without their loans and with their SourceID; tail is a lock.
+func (v bookView) alone(ctx context.Context, ids []any, tail string) ([]library.Book, error) {
+	rows, err := settled(ctx, v, func() ([]bookRow, error) {
+		var b bookRow
+		into := append(b.columns(), (*text)(&b.SourceID))
+		return collect(ctx, v, func(scan func(...any) error) (bookRow, error) {
+			err := scan(into...)
+			return b, err
+		}, `SELECT `+bookFields+`, b.source_id FROM books b WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL ORDER BY b.id`+tail, ids)
+	}, func(b *bookRow) *bookRow { return b })
+	books := make([]library.Book, len(rows))
+	for i := range rows {
+		books[i] = rows[i].Book
+	}
+	return books, err
+}
+
+// settled reads books, or what holds books, and brings their counters up to today.
+func settled[T any](ctx context.Context, v bookView, read func() ([]T, error), book func(*T) *bookRow) (list []T, err error) {
+	for attempt := 1; ; attempt++ {
+		if list, err = read(); err != nil {
+			return nil, err
+		}
+		var lapsed []*bookRow
+		for i := range list {
+			if b := book(&list[i]); b.ID != 0 && b.lapsed(v.today) {
+				lapsed = append(lapsed, b)
+			}
+		}
+		same, err := v.settle(ctx, lapsed)
+		if err != nil || same || attempt == attempts {
+			return list, err
+		}
 	}
 }
 
-// readBooks runs read with selectBook, and once more with selectBookByLoans where that has met a stale row.
-func readBooks(read func(from string, stale *bool) error) error {
-	stale := false
-	err := read(selectBook, &stale)
-	if err == nil && stale {
-		err = read(selectBookByLoans, &stale)
+// settle brings the counters of books that have lapsed up to today, in one statement. It reports false where one was written between
+// the statement that has read it and this one.
+func (v bookView) settle(ctx context.Context, lapsed []*bookRow) (same bool, err error) {
+	if len(lapsed) == 0 {
+		return true, nil
 	}
-	return err
+	var ids []any
+	seen := map[int64]bool{}
+	for _, b := range lapsed {
+		if !seen[b.ID] {
+			seen[b.ID] = true
+			ids = append(ids, b.ID)
+		}
+	}
+	ready := map[int64][]library.QueuedHold{}
+	_, err = collect(ctx, v, func(scan func(...any) error) (book int64, err error) {
+		h := library.QueuedHold{Ready: true}
+		if err = scan(&book, &h.ReadyOn, &h.ReadyUntil); err == nil {
+			ready[book] = append(ready[book], h)
+		}
+		return book, err
+	}, `SELECT active_book_id, ready_on, ready_until FROM holds WHERE active_book_id IN (`+marks(len(ids))+`) AND ready_until >= '1000-01-01'`, ids)
+	if err != nil {
+		return false, err
+	}
+	same = true
+	for _, b := range lapsed {
+		q := b.queue(slices.Clone(ready[b.ID]))
+		change := q.ChangeOn()
+		same = same && len(q.Holds) == b.SetAside && (change == nil) == (b.changeOn == nil) && (change == nil || *change == *b.changeOn)
+		q.Settle(v.policy, v.today)
+		count(&b.Book, q)
+	}
+	return same, nil
 }
 
-// findBook reads one book; tail goes behind the condition, to lock the row.
-func findBook(ctx context.Context, q querier, id int64, tail string) (b library.Book, err error) {
-	err = readBooks(func(from string, stale *bool) error {
-		b, err = scanBook(stale)(func(into ...any) error {
-			return one(ctx, q, from+` WHERE b.id = ? AND b.deleted_at IS NULL`+tail, []any{id}, into...)
-		})
-		return err
-	})
-	if errors.Is(err, sql.ErrNoRows) {
+// find reads one book.
+func (v bookView) find(ctx context.Context, id int64) (library.Book, error) {
+	list, err := v.list(ctx, 1, ` WHERE b.id = ? AND b.deleted_at IS NULL`, id)
+	if err == nil && len(list) == 0 {
 		err = library.ErrBookNotFound
 	}
-	return b, err
+	if err != nil {
+		return library.Book{}, err
+	}
+	return list[0], nil
 }
 
 // FindBook is library.Store's.
 func (s *Store) FindBook(ctx context.Context, id int64) (b library.Book, err error) {
 	err = s.read(ctx, func(q querier) error {
-		b, err = findBook(ctx, q, id, "")
+		b, err = s.bookView(q).find(ctx, id)
 		return err
 	})
 	return b, err
@@ -97,11 +223,9 @@ func (s *Store) FindBook(ctx context.Context, id int64) (b library.Book, err err
 // FindBooks is library.Store's.
 func (s *Store) FindBooks(ctx context.Context, p library.Page) (books []library.Book, next int64, err error) {
 	err = s.read(ctx, func(q querier) error {
-		return readBooks(func(from string, stale *bool) error {
-			// One more than asked for tells whether there is a next page.
-			books, err = collectPage(ctx, q, p.Limit+1, scanBook(stale), from+` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, []any{p.After, p.Limit + 1})
-			return err
-		})
+		// One more than asked for tells whether there is a next page.
+		books, err = s.bookView(q).list(ctx, p.Limit+1, ` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, p.After, p.Limit+1)
+		return err
 	})
 	if len(books) > p.Limit {
 		books = books[:p.Limit]
@@ -115,7 +239,7 @@ func (s *Store) CreateBook(ctx context.Context, b library.Book) (library.Book, e
 	if err := b.Clean(); err != nil {
 		return b, err
 	}
-	b.ID, b.CopiesAvailable, b.BorrowedByID, b.DueDate = 0, b.Copies, nil, nil
+	b.ID, b.CopiesAvailable, b.SetAside, b.HoldsWaiting, b.BorrowedByID, b.DueDate = 0, b.Copies, 0, 0, nil, nil
 	return write(ctx, s, func(t *tx) (library.Book, error) {
 		id, err := t.insertBook(ctx, b)
 		if err != nil {
@@ -138,11 +262,11 @@ func (t *tx) insertBook(ctx context.Context, b library.Book) (int64, error) {
 // UpdateBook is library.Store's.
 func (s *Store) UpdateBook(ctx context.Context, id int64, change func(*library.Book) error) (library.Book, error) {
 	return write(ctx, s, func(t *tx) (library.Book, error) {
-		old, err := findBook(ctx, t, id, s.dialect.forUpdate)
+		sh, err := t.lockBook(ctx, id)
 		if err != nil {
-			return old, err
+			return sh.book, err
 		}
-		b := old
+		b := sh.book
 		if err := change(&b); err != nil {
 			return b, err
 		}
@@ -150,19 +274,31 @@ func (s *Store) UpdateBook(ctx context.Context, id int64, change func(*library.B
 			return b, err
 		}
 		b.ID = id
-		if err := t.updateBook(ctx, b); err != nil {
+		if err := t.updateLocked(ctx, sh, b); err != nil {
 			return b, t.bookTaken(ctx, b, err)
 		}
-		if b.SearchedText() != old.SearchedText() {
+		if b.SearchedText() != sh.book.SearchedText() {
 			if err := t.indexed(ctx, words.Books, `r.id = ?`, id); err != nil {
 				return b, err
 			}
 		}
-		return findBook(ctx, t, id, "")
+		return t.bookView().find(ctx, id)
 	})
 }
 
-// updateBook stores b; the guard keeps the copies from falling below what is out.
+// updateLocked stores b, and what a change of its copies makes of the queue.
+func (t *tx) updateLocked(ctx context.Context, sh *shelf, b library.Book) error {
+	if err := t.setCopies(ctx, sh, b.Copies, false); err != nil {
+		return err
+	}
+	if err := t.updateBook(ctx, b); err != nil {
+		return err
+	}
+	t.storeQueue(ctx, sh)
+	return nil
+}
+
+// updateBook stores b; the guard keeps the copies from falling below what is out or set aside.
 func (t *tx) updateBook(ctx context.Context, b library.Book) error {
 	n, err := t.exec(ctx, `
 		UPDATE books SET title = ?, author = ?, isbn = ?, barcode = ?, published_year = ?, language = ?, category = ?, copies = ?,
@@ -189,25 +325,31 @@ func (t *tx) bookTaken(ctx context.Context, b library.Book, err error) error {
 // DeleteBook is library.Store's.
 func (s *Store) DeleteBook(ctx context.Context, id int64, check func(library.Book) error) error {
 	_, err := write(ctx, s, func(t *tx) (nothing struct{}, err error) {
-		b, err := findBook(ctx, t, id, s.dialect.forUpdate)
+		sh, err := t.lockBook(ctx, id)
 		if err != nil {
 			return nothing, err
 		}
 		if check != nil {
-			if err := check(b); err != nil {
+			if err := check(sh.book); err != nil {
 				return nothing, err
 			}
 		}
-		n, err := t.exec(ctx, `
+		var refusals []*library.Error
+		if sh.book.OpenLoans() > 0 {
+			refusals = append(refusals, library.ErrHasOpenLoans)
+		}
+		if sh.queue.Active() > 0 {
+			refusals = append(refusals, library.ErrHasHolds)
+		}
+		if len(refusals) > 0 {
+			return nothing, library.Refuse(refusals...)
+		}
+		t.storeQueue(ctx, sh)
+		t.change(`
 			UPDATE books SET deleted_at = ?, barcode = NULL, isbn = NULL, first_due_user_id = NULL, first_due_on = NULL, first_due_stale_since = NULL
 			WHERE id = ? AND deleted_at IS NULL AND on_loan = 0`, t.stamp(), id)
-		if err == nil && n == 0 {
-			err = library.ErrHasOpenLoans
-		}
-		if err == nil {
-			t.queue(words.Books.Forget(t.s.database.Engine, id, b.SearchedText()))
-		}
-		return nothing, err
+		t.queue(words.Books.Forget(t.s.database.Engine, id, sh.book.SearchedText()))
+		return nothing, nil
 	})
 	return err
 }

@@ -70,6 +70,9 @@ type dialect struct {
 	join string
 }
 
+// indexed stands behind a table and its alias.
+func (d dialect) indexed(name string) string { return fmt.Sprintf(d.byIndex, name) }
+
 var dialects = map[connect.Engine]dialect{
 	connect.MySQL:  {begin: "START TRANSACTION", forUpdate: " FOR UPDATE", forShare: " LOCK IN SHARE MODE", byIndex: " FORCE INDEX (%s)", openLoansIndex: "loans_open", join: " STRAIGHT_JOIN "},
 	connect.SQLite: {begin: "BEGIN IMMEDIATE", byIndex: " INDEXED BY %s", openLoansIndex: "sqlite_autoindex_loans_1", join: " CROSS JOIN "}, // and not when it first writes, where it could no longer wait

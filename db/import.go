@@ -203,20 +203,21 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 		table: "books",
 		named: func(rows []library.Book) []in { return namedBooks(from, rows) },
 		load: func(ctx context.Context, t *tx, ids []any) ([]library.Book, error) {
-			var b library.Book
-			into := append(bookColumns(&b), (*text)(&b.SourceID))
-			return collect(ctx, t, func(scan func(...any) error) (library.Book, error) {
-				err := scan(into...)
-				return b, err
-			}, `SELECT `+bookFields+`, b.source_id FROM books b WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL ORDER BY b.id`+t.s.dialect.forUpdate, ids)
+			return t.bookView().alone(ctx, ids, t.s.dialect.forUpdate)
 		},
 		same: func(a, b *library.Book) bool {
 			return a.SourceID == b.SourceID && a.Title == b.Title && a.Author == b.Author && a.ISBN == b.ISBN && a.Barcode == b.Barcode &&
 				year(a) == year(b) && a.Language == b.Language && a.Category == b.Category && a.Copies == b.Copies
 		},
 		check: func(old, new *library.Book) error {
-			if out := old.Copies - old.CopiesAvailable; !isNew(old) && new.Copies < out {
+			if isNew(old) {
+				return nil
+			}
+			if out := old.OpenLoans(); new.Copies < out {
 				return library.ErrCopiesOnLoan.About(library.FieldError{Field: "copies", Message: fmt.Sprintf("must not be fewer than the %d that are out", out)})
+			}
+			if kept := old.Copies - old.CopiesAvailable; new.Copies < kept {
+				return library.ErrCopiesOnHold.About(library.FieldError{Field: "copies", Message: fmt.Sprintf("must not be fewer than the %d that are out or set aside for holds", kept)})
 			}
 			return nil
 		},
@@ -231,7 +232,11 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 			if b.SourceID != "" {
 				t.later(`UPDATE books SET source_id = ?, first_due_stale_since = first_due_stale_since WHERE id = ?`, b.SourceID, b.ID)
 			}
-			return t.updateBook(ctx, b)
+			sh, err := t.lockBook(ctx, b.ID)
+			if err != nil {
+				return err
+			}
+			return t.updateLocked(ctx, sh, b)
 		},
 		words:  words.Books,
 		number: func(b *library.Book) int64 { return b.ID },

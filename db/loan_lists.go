@@ -13,7 +13,7 @@ import (
 )
 
 const selectLoan = `
-	SELECT l.id, l.book_id, b.title, l.user_id, u.name, l.borrowed_on, l.due_on, l.returned_on, l.renewals, l.fine,
+	SELECT l.id, l.book_id, b.title, l.user_id, u.name, l.borrowed_on, l.due_on, l.returned_on, l.copy_id, l.renewals, l.fine,
 	       l.opened_by, opener.name, l.opened_who, l.closed_by, closer.name, l.closed_who`
 
 // joinLoan is what selectLoan needs besides l.
@@ -34,9 +34,11 @@ func (s *Store) loanView(q querier) loanView {
 }
 
 func (v loanView) scan(scan func(...any) error) (l library.Loan, err error) {
-	err = scan(&l.ID, &l.BookID, &l.BookTitle, &l.UserID, &l.UserName, &l.BorrowedOn, &l.DueOn, &l.ReturnedOn, &l.Renewals, &l.Fine,
+	var copyID sql.NullInt64
+	err = scan(&l.ID, &l.BookID, &l.BookTitle, &l.UserID, &l.UserName, &l.BorrowedOn, &l.DueOn, &l.ReturnedOn, &copyID, &l.Renewals, &l.Fine,
 		(*text)(&l.OpenedBy.KeyID), (*text)(&l.OpenedBy.KeyName), (*text)(&l.OpenedBy.Who),
 		(*text)(&l.ClosedBy.KeyID), (*text)(&l.ClosedBy.KeyName), (*text)(&l.ClosedBy.Who))
+	l.CopyID = copyID.Int64
 	if l.ReturnedOn != nil {
 		l.DaysOverdue = library.DaysOverdue(l.DueOn, *l.ReturnedOn)
 	} else {

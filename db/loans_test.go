@@ -28,8 +28,8 @@ func TestBorrowAndReturn(t *testing.T) {
 		if diff := cmp.Diff([]library.Book{lent}, holder.BorrowedBooks); diff != "" || err != nil {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
-		got, err = s.Return(ctx, b.ID, u.ID)
-		if diff := cmp.Diff(b, got); diff != "" || err != nil {
+		returned, err := s.Return(ctx, b.ID, u.ID)
+		if diff := cmp.Diff(library.ReturnedBook{Book: b}, returned); diff != "" || err != nil {
 			t.Errorf("returned %v (-want +got):\n%s", err, diff)
 		}
 		_, err = s.Return(ctx, b.ID, u.ID)

@@ -1,7 +1,6 @@
 package db_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -82,7 +81,7 @@ func TestRenew(t *testing.T) {
 		reasons(t, err, library.ErrRenewalLimit.Code, library.ErrOverdue.Code)
 		late, err := s.ReturnLoan(library.WithCaller(ctx, library.Caller{KeyID: library.CallerCommand, Who: "MK"}), loanID)
 		stored, _ := s.FindLoan(ctx, loanID)
-		if diff := cmp.Diff(stored, late); err != nil || diff != "" || late.Fine != 3 || late.DaysOverdue != 1 || late.Status() != library.LoanReturned || late.ClosedBy.Who != "MK" {
+		if diff := cmp.Diff(stored, late.Loan); err != nil || diff != "" || late.Fine != 3 || late.DaysOverdue != 1 || late.Status() != library.LoanReturned || late.ClosedBy.Who != "MK" {
 			t.Errorf("returned: %+v, %v (-stored +got):\n%s", late, err, diff)
 		}
 		if got, err := s.FindUser(ctx, u.ID); err != nil || got.TotalFines != 3 {
@@ -214,8 +213,10 @@ func TestRenewLoan_lentAnew(t *testing.T) {
 		refused(t, err, "")
 		_, err = s.Borrow(ctx, b.ID, u.ID)
 		refused(t, err, "")
-		for _, do := range []func(context.Context, int64) (library.Loan, error){s.RenewLoan, s.PreviewLoanRenewal, s.ReturnLoan} {
-			_, err = do(ctx, old)
+		_, renewErr := s.RenewLoan(ctx, old)
+		_, previewErr := s.PreviewLoanRenewal(ctx, old)
+		_, returnErr := s.ReturnLoan(ctx, old)
+		for _, err := range []error{renewErr, previewErr, returnErr} {
 			reasons(t, err, library.ErrNotBorrowed.Code)
 		}
 		if got, err := s.FindBook(ctx, b.ID); err != nil || got.Available() {

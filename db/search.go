@@ -60,6 +60,7 @@ type finder struct {
 	words.Index
 	search    library.Search
 	available *bool
+	today     library.Date // for available
 	dialect   dialect
 	// newest: from the highest id down.
 	newest bool
@@ -295,23 +296,27 @@ func (f *finder) read(ctx context.Context, s source, sort string, limit int) ([]
 	if !strings.HasPrefix(s.from, f.Texts) {
 		b.WriteString(f.dialect.join + f.Texts + ` s ON s.` + f.ID + ` = ` + s.key)
 	}
+	var behind []any // the arguments of what is added to the source's condition
 	if f.available != nil {
 		if !strings.HasPrefix(s.from, f.Table+` `) {
 			b.WriteString(f.dialect.join + f.Table + ` b ON b.id = ` + s.key)
 		}
-		s.where += ` AND b.deleted_at IS NULL AND b.on_loan ` + map[bool]string{true: `<`, false: `>=`}[*f.available] + ` b.copies`
+		s.where += ` AND b.deleted_at IS NULL AND ` + map[bool]string{
+			true: `(b.on_loan < b.copies OR b.free_from <= ?)`, false: `b.on_loan >= b.copies AND (b.free_from IS NULL OR b.free_from > ?)`}[*f.available]
+		behind = []any{f.today}
 	}
 	b.WriteString(` WHERE ` + s.where + s.order + ` LIMIT ?`)
 	if !strings.HasPrefix(s.from, `(`) {
 		args = append(args, s.args...)
 	}
+	args = append(append(args, behind...), limit)
 	return collect(ctx, f, func(scan func(...any) error) (r found, err error) {
 		into := []any{&r.ID, &r.text}
 		if sort != "" {
 			into = append(into, &r.Key)
 		}
 		return r, scan(into...)
-	}, b.String(), append(args, limit))
+	}, b.String(), args)
 }
 
 // walk goes through a source until take has had enough. next makes the source anew behind a place.
@@ -463,7 +468,8 @@ func (s *Store) SearchBooks(ctx context.Context, q library.BookQuery, after *lib
 		return nil, nil, err
 	}
 	err = s.read(ctx, func(r querier) error {
-		f := finder{querier: r, Index: words.Books, search: q.SearchFor(), available: q.Available, dialect: s.dialect, newest: q.Sort == library.SortByNewest}
+		view := s.bookView(r)
+		f := finder{querier: r, Index: words.Books, search: q.SearchFor(), available: q.Available, today: view.today, dialect: s.dialect, newest: q.Sort == library.SortByNewest}
 		list, err := f.page(ctx, place(after), limit+1, sortColumns[q.Sort])
 		if err != nil {
 			return err
@@ -474,10 +480,7 @@ func (s *Store) SearchBooks(ctx context.Context, q library.BookQuery, after *lib
 		if len(ids) == 0 {
 			return nil
 		}
-		err = readBooks(func(from string, stale *bool) error {
-			books, err = collectPage(ctx, r, len(ids), scanBook(stale), from+` WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL`, ids)
-			return err
-		})
+		books, err = view.list(ctx, len(ids), ` WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL`, ids...)
 		books = inOrder(ids, books, func(b *library.Book) int64 { return b.ID })
 		return err
 	})
@@ -502,7 +505,7 @@ func (s *Store) SearchUsers(ctx context.Context, text string, after *library.Pla
 		if len(ids) == 0 {
 			return nil
 		}
-		users, _, err = readUsers(ctx, r, `u.id IN (`+marks(len(ids))+`)`, ids, len(ids))
+		users, _, err = s.bookView(r).readUsers(ctx, `u.id IN (`+marks(len(ids))+`)`, ids, len(ids))
 		users = inOrder(ids, users, func(u *library.User) int64 { return u.ID })
 		return err
 	})

@@ -36,7 +36,7 @@ func scanUser(more ...any) func(scan func(...any) error) (library.User, error) {
 
 // lent is a book in the hands of a user, whose own loan it names.
 type lent struct {
-	library.Book
+	bookRow
 	loan int64
 }
 
@@ -44,7 +44,7 @@ const lentFields = bookFields + `, l.user_id, l.due_on, l.id`
 
 func scanLent() func(scan func(...any) error) (lent, error) {
 	var l lent
-	into := append(bookColumns(&l.Book), &l.BorrowedByID, &l.DueDate, &l.loan)
+	into := append(l.columns(), &l.BorrowedByID, &l.DueDate, &l.loan)
 	return func(scan func(...any) error) (lent, error) {
 		err := scan(into...)
 		return l, err
@@ -64,25 +64,29 @@ func booksOf(list []lent) []library.Book {
 // FindUser is library.Store's.
 func (s *Store) FindUser(ctx context.Context, id int64) (u library.User, err error) {
 	err = s.read(ctx, func(q querier) error {
-		u, err = findUser(ctx, q, id)
+		u, err = s.bookView(q).findUser(ctx, id)
 		return err
 	})
 	return u, err
 }
 
 // findUser reads a user and what the user has out in one statement, so that the fines and the books are those of one moment.
-func findUser(ctx context.Context, q querier, id int64) (library.User, error) {
+func (v bookView) findUser(ctx context.Context, id int64) (library.User, error) {
 	u := library.User{}
-	list, err := collect(ctx, q, func(scan func(...any) error) (l lent, err error) {
-		var loan, book, copies, free sql.NullInt64 // and all else of the book is NULL for a user who has none, too
-		err = scan(append(userColumns(&u), &loan, &l.BorrowedByID, &l.DueDate, &book, (*text)(&l.Title), (*text)(&l.Author),
-			(*text)(&l.ISBN), (*text)(&l.Barcode), &l.PublishedYear, (*text)(&l.Language), (*text)(&l.Category), &copies, &free)...)
-		l.loan, l.ID, l.Copies, l.CopiesAvailable = loan.Int64, book.Int64, int(copies.Int64), int(free.Int64)
-		return l, err
-	}, `
-		SELECT `+userFields+`, l.id, l.user_id, l.due_on, `+bookFields+`
-		FROM users u LEFT JOIN loans l ON l.user_id = ? AND l.open_book_id > 0 LEFT JOIN books b ON b.id = l.book_id
-		WHERE u.id = ? AND u.deleted_at IS NULL`, []any{id, id})
+	list, err := settled(ctx, v, func() ([]lent, error) {
+		return collect(ctx, v, func(scan func(...any) error) (l lent, err error) {
+			var loan, book, copies, free, aside, waiting sql.NullInt64 // and all else of the book is NULL for a user who has none, too
+			err = scan(append(userColumns(&u), &loan, &l.BorrowedByID, &l.DueDate, &book, (*text)(&l.Title), (*text)(&l.Author),
+				(*text)(&l.ISBN), (*text)(&l.Barcode), &l.PublishedYear, (*text)(&l.Language), (*text)(&l.Category), &copies, &free,
+				&aside, &waiting, &l.changeOn)...)
+			l.loan, l.ID, l.Copies, l.CopiesAvailable = loan.Int64, book.Int64, int(copies.Int64), int(free.Int64)
+			l.SetAside, l.HoldsWaiting = int(aside.Int64), int(waiting.Int64)
+			return l, err
+		}, `
+			SELECT `+userFields+`, l.id, l.user_id, l.due_on, `+bookFields+`
+			FROM users u LEFT JOIN loans l ON l.user_id = ? AND l.open_book_id > 0 LEFT JOIN books b ON b.id = l.book_id
+			WHERE u.id = ? AND u.deleted_at IS NULL`, []any{id, id})
+	}, rowOfLent)
 	if err != nil {
 		return u, err
 	}
@@ -93,12 +97,14 @@ func findUser(ctx context.Context, q querier, id int64) (library.User, error) {
 	return u, nil
 }
 
+func rowOfLent(l *lent) *bookRow { return &l.bookRow }
+
 // FindUsers is library.Store's.
 func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.User, next int64, err error) {
 	err = s.read(ctx, func(q querier) error {
 		next = 0
 		var more bool
-		users, more, err = readUsers(ctx, q, `u.id > ? ORDER BY u.id`, []any{p.After}, p.Limit)
+		users, more, err = s.bookView(q).readUsers(ctx, `u.id > ? ORDER BY u.id`, []any{p.After}, p.Limit)
 		if more {
 			next = users[p.Limit-1].ID
 		}
@@ -109,12 +115,12 @@ func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.
 
 // readUsers reads the users who are not deleted and meet a condition, limit at the most, and then, in one statement, what those of
 // them have out who have any. more says that there are others.
-func readUsers(ctx context.Context, q querier, where string, args []any, limit int) (users []library.User, more bool, err error) {
+func (v bookView) readUsers(ctx context.Context, where string, args []any, limit int) (users []library.User, more bool, err error) {
 	openLoans := make([]int, 0, limit+1) // by user
 	var open int
 	scan := scanUser(&open)
 	// One more than asked for tells whether there is a next page.
-	users, err = collectPage(ctx, q, limit+1, func(row func(...any) error) (library.User, error) {
+	users, err = collectPage(ctx, v, limit+1, func(row func(...any) error) (library.User, error) {
 		u, err := scan(row)
 		openLoans = append(openLoans, open)
 		return u, err
@@ -134,9 +140,11 @@ func readUsers(ctx context.Context, q querier, where string, args []any, limit i
 	if ids == nil {
 		return users, more, nil
 	}
-	list, err := collect(ctx, q, scanLent(), `
-		SELECT `+lentFields+` FROM loans l JOIN books b ON b.id = l.book_id
-		WHERE l.user_id IN (`+marks(len(ids))+`) AND l.open_book_id > 0`, ids)
+	list, err := settled(ctx, v, func() ([]lent, error) {
+		return collect(ctx, v, scanLent(), `
+			SELECT `+lentFields+` FROM loans l JOIN books b ON b.id = l.book_id
+			WHERE l.user_id IN (`+marks(len(ids))+`) AND l.open_book_id > 0`, ids)
+	}, rowOfLent)
 	if err != nil {
 		return nil, false, err
 	}
@@ -151,7 +159,7 @@ func readUsers(ctx context.Context, q querier, where string, args []any, limit i
 			continue
 		}
 		// A loan was made or closed between the two statements.
-		switch now, err := findUser(ctx, q, u.ID); {
+		switch now, err := v.findUser(ctx, u.ID); {
 		case err == nil:
 			*u = now
 		case !errors.Is(err, library.ErrUserNotFound): // one who was deleted meanwhile had none
@@ -207,7 +215,7 @@ func (s *Store) UpdateUser(ctx context.Context, id int64, change func(*library.U
 				return u, err
 			}
 		}
-		return findUser(ctx, t, id)
+		return t.bookView().findUser(ctx, id)
 	})
 }
 
@@ -219,7 +227,7 @@ func lockUser(ctx context.Context, t *tx, id int64) (library.User, error) {
 	if _, err := t.send(ctx); err != nil {
 		return library.User{}, err
 	}
-	return findUser(ctx, t, id)
+	return t.bookView().findUser(ctx, id)
 }
 
 func (t *tx) updateUser(ctx context.Context, u library.User) error {

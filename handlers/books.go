@@ -31,19 +31,19 @@ func (a *api) books() []route {
 			Method: "PUT", Path: "/books/{book_id}", ID: "replace-book", Tag: tagBooks, Success: 200, Role: desk,
 			Summary: "Replace a book",
 			Text:    "Optional fields that are absent are cleared; copies stays as it is.",
-			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan),
+			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan, library.ErrCopiesOnHold),
 		}, a.replaceBook),
 		newRoute(operation{
 			Method: "PATCH", Path: "/books/{book_id}", ID: "update-book", Tag: tagBooks, Success: 200, Role: desk,
 			Summary: "Change some fields of a book",
 			Text:    "A JSON merge patch (RFC 7396): what is absent stays, null clears.",
-			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan),
+			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan, library.ErrCopiesOnHold),
 		}, a.updateBook),
 		newRoute(operation{
 			Method: "DELETE", Path: "/books/{book_id}", ID: "delete-book", Tag: tagBooks, Success: 204, Role: admin,
 			Summary: "Delete a book",
 			Text:    "Its returned loans stay as history; its barcode and ISBN are free again.",
-			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrHasOpenLoans),
+			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrHasOpenLoans, library.ErrHasHolds),
 		}, a.deleteBook),
 	}
 }
@@ -59,8 +59,9 @@ type Book struct {
 	Language        *string       `json:"language" example:"en"`
 	Category        *string       `json:"category" example:"Fiction"`
 	Copies          int           `json:"copies" example:"1" doc:"How many the library has."`
-	CopiesAvailable int           `json:"copies_available" example:"1" doc:"How many of them are free to borrow now."`
-	Available       bool          `json:"available" example:"true" doc:"Whether a copy is free to borrow."`
+	CopiesAvailable int           `json:"copies_available" example:"1" doc:"How many of them are free for anyone to borrow now."`
+	Available       bool          `json:"available" example:"true" doc:"Whether a copy is free for anyone to borrow."`
+	HoldsWaiting    int           `json:"holds_waiting" example:"0" doc:"How many wait for a copy; those for whom one is set aside are not among them."`
 	BorrowedByID    *int64        `json:"borrowed_by_id" doc:"Who has it: with no copy free, the user whose loan is due first; null while a copy is free. In a user's borrowed_books, that user."`
 	DueDate         *library.Date `json:"due_date" format:"date" doc:"When that loan is due, YYYY-MM-DD." example:"2026-01-15"`
 }
@@ -75,7 +76,7 @@ func wireBooks(list []library.Book) []Book {
 		out[i] = Book{
 			ID: b.ID, Title: b.Title, Author: b.Author, ISBN: orNull(&b.ISBN), Barcode: orNull(&b.Barcode),
 			PublishedYear: b.PublishedYear, Language: orNull(&b.Language), Category: orNull(&b.Category),
-			Copies: b.Copies, CopiesAvailable: b.CopiesAvailable, Available: b.Available(),
+			Copies: b.Copies, CopiesAvailable: b.CopiesAvailable, Available: b.Available(), HoldsWaiting: b.HoldsWaiting,
 			BorrowedByID: b.BorrowedByID, DueDate: b.DueDate,
 		}
 	}
@@ -96,6 +97,7 @@ type BookInput struct {
 	ID              readOnly `json:"id,omitempty"`
 	CopiesAvailable readOnly `json:"copies_available,omitempty"`
 	Available       readOnly `json:"available,omitempty"`
+	HoldsWaiting    readOnly `json:"holds_waiting,omitempty"`
 	BorrowedByID    readOnly `json:"borrowed_by_id,omitempty"`
 	DueDate         readOnly `json:"due_date,omitempty"`
 }

@@ -22,6 +22,7 @@ func TestBooks(t *testing.T) {
 		want := map[string]any{
 			"id": 1.0, "title": "The Left Hand of Darkness", "author": "Ursula K. Le Guin", "isbn": "9780441478125", "barcode": "B1",
 			"published_year": 1969.0, "language": "en", "category": "Fiction", "copies": 3.0, "copies_available": 3.0, "available": true,
+			"holds_waiting":  0.0,
 			"borrowed_by_id": nil, "due_date": nil,
 		}
 		if diff := cmp.Diff(want, made.object()); diff != "" {

@@ -53,8 +53,15 @@ func (f failing) DeleteUser(context.Context, int64, func(library.User) error) er
 func (f failing) Borrow(context.Context, int64, int64) (library.Book, error) {
 	return library.Book{}, f.err
 }
-func (f failing) Return(context.Context, int64, int64) (library.Book, error) {
-	return library.Book{}, f.err
+func (f failing) Return(context.Context, int64, int64) (library.ReturnedBook, error) {
+	return library.ReturnedBook{}, f.err
+}
+func (f failing) PlaceHold(context.Context, int64, int64) (library.Hold, error) {
+	return library.Hold{}, f.err
+}
+func (f failing) CancelHold(context.Context, int64, int64) error { return f.err }
+func (f failing) FindHolds(context.Context, library.HoldFilter, library.HoldPage) ([]library.Hold, library.HoldPlace, error) {
+	return nil, library.HoldPlace{}, f.err
 }
 func (f failing) PreviewBorrow(context.Context, int64, int64) (library.Book, error) {
 	return library.Book{}, f.err
@@ -71,8 +78,8 @@ func (f failing) RenewLoan(context.Context, int64) (library.Loan, error) {
 func (f failing) PreviewLoanRenewal(context.Context, int64) (library.Loan, error) {
 	return library.Loan{}, f.err
 }
-func (f failing) ReturnLoan(context.Context, int64) (library.Loan, error) {
-	return library.Loan{}, f.err
+func (f failing) ReturnLoan(context.Context, int64) (library.ReturnedLoan, error) {
+	return library.ReturnedLoan{}, f.err
 }
 func (f failing) FindLoan(context.Context, int64) (library.Loan, error) {
 	return library.Loan{}, f.err
@@ -130,7 +137,7 @@ func TestCodes(t *testing.T) {
 	byStore := map[string]*library.Error{
 		"unavailable": library.ErrUnavailable, "overloaded": library.ErrOverloaded,
 		"unknown_outcome": library.ErrUnknownOutcome, "storage_full": library.ErrStorageFull, "idempotency_key_in_use": library.ErrIdempotencyKeyInUse,
-		"overdue": library.ErrOverdue,
+		"overdue": library.ErrOverdue, "blocked": library.ErrBlocked, "fines_owed": library.ErrFinesOwed,
 	}
 	// What each operation is asked where nothing else is said.
 	requests := map[string]string{
@@ -141,6 +148,8 @@ func TestCodes(t *testing.T) {
 		"borrow-book": "POST /books/1/borrow/1", "return-book": "POST /books/1/return/1",
 		"list-loans": "GET /loans/", "get-loan": "GET /loans/1", "list-user-loans": "GET /users/1/loans",
 		"renew-book": "POST /books/1/renew/1", "renew-loan": "POST /loans/1/renew", "return-loan": "POST /loans/1/return",
+		"place-hold": "POST /books/1/holds/1", "cancel-hold": "DELETE /books/1/holds/1", "list-holds": "GET /holds/",
+		"list-book-holds": "GET /books/1/holds", "list-user-holds": "GET /users/1/holds",
 		"export-books": "GET /export/books.csv", "export-users": "GET /export/users.csv", "export-loans": "GET /export/loans.csv",
 		"get-account": "GET /users/1/account", "add-payment": "POST /users/1/payments " + `{"amount":3,"note":"cash"}`,
 		"add-waiver": "POST /users/1/waivers " + `{"amount":3,"reason":"lost in the post"}`, "add-charge": "POST /users/1/charges " + `{"amount":3,"reason":"lost"}`,
@@ -151,8 +160,27 @@ func TestCodes(t *testing.T) {
 	// What comes before it, and the request itself where it differs, by the code or by the operation and the code.
 	another := "POST /books/ " + `{"title":"Another","author":"A"}`
 	twoUsers := []string{"POST /users/ " + user, "POST /users/ " + `{"name":"Bob"}`}
+	// The second user has the first book.
+	lent := append(slices.Clone(twoUsers), "POST /books/ "+book, "POST /books/1/borrow/2")
+	five := append(slices.Clone(lent), `POST /users/ {"name":"Cem"}`, `POST /users/ {"name":"Dot"}`)
+	for i := 2; i <= 6; i++ {
+		five = append(five, another, sprint("POST /books/%d/borrow/%d", i, 2+i/2%3), sprint("POST /books/%d/holds/1", i))
+	}
+	two := append(slices.Clone(twoUsers), `POST /users/ {"name":"Cem"}`, "POST /books/ "+`{"title":"T","author":"A","copies":2}`,
+		"POST /books/1/borrow/1", "POST /books/1/borrow/2", "POST /books/1/holds/3", "POST /books/1/return/1")
 	provoke := map[string][]string{
-		"book_not_found": {"POST /users/ " + user, ""}, "user_not_found": {"POST /books/ " + book, ""},
+		"replace-book copies_on_hold":    append(slices.Clone(two), "PUT /books/1 "+`{"title":"T","author":"A","copies":1}`),
+		"update-book copies_on_hold":     append(slices.Clone(two), "PATCH /books/1 "+`{"copies":1}`),
+		"available":                      {"POST /users/ " + user, "POST /books/ " + book, ""},
+		"already_on_hold":                append(slices.Clone(lent), "POST /books/1/holds/1", ""),
+		"hold_limit":                     append(slices.Clone(five), ""),
+		"hold_not_found":                 append(slices.Clone(lent), ""),
+		"has_holds":                      append(slices.Clone(lent), "POST /books/1/holds/1", "POST /books/1/return/2", ""),
+		"on_hold":                        append(slices.Clone(lent), `POST /users/ {"name":"Cem"}`, "POST /books/1/holds/3", "POST /books/1/return/2", ""),
+		"renew-book on_hold":             append(slices.Clone(lent), "POST /books/1/holds/1", "POST /books/1/renew/2"),
+		"renew-loan on_hold":             append(slices.Clone(lent), "POST /books/1/holds/1", ""),
+		"list-user-holds user_not_found": {""},
+		"book_not_found":                 {"POST /users/ " + user, ""}, "user_not_found": {"POST /books/ " + book, ""},
 		"precondition_failed": {"POST /books/ " + `{"title":"T","author":"A"}`, "POST /users/ " + `{"name":"N"}`, ""},
 		"has_open_loans":      {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", ""},
 		"already_borrowed":    {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", ""},

@@ -272,7 +272,7 @@ func TestOriginalEndpoints(t *testing.T) {
 			t.Errorf("got Location %q, want %q", got, want)
 		}
 		book := call(t, app, "POST", "/books/", `{"title":"Emma","author":"Jane Austen"}`).want(201)
-		free := `{"id":1,"title":"Emma","author":"Jane Austen","isbn":null,"barcode":null,"published_year":null,"language":null,"category":null,"copies":1,"copies_available":1,"available":true,"borrowed_by_id":null,"due_date":null}`
+		free := `{"id":1,"title":"Emma","author":"Jane Austen","isbn":null,"barcode":null,"published_year":null,"language":null,"category":null,"copies":1,"copies_available":1,"available":true,"holds_waiting":0,"borrowed_by_id":null,"due_date":null}`
 		if got := compact(t, book.body); got != free {
 			t.Errorf("got %s, want %s", got, free)
 		}

@@ -15,19 +15,19 @@ func (a *api) loans() []route {
 		newRoute(operation{
 			Method: "POST", Path: "/books/{book_id}/borrow/{user_id}", ID: "borrow-book", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "Borrow a book",
-			Text:    dryRun + "Lends a copy to the user from today. The answer names the loan that was made: borrowed_by_id and due_date are this user's, whatever other copies there are.",
-			Codes:   writes(library.ErrBookNotFound, library.ErrUserNotFound, library.ErrNotAvailable, library.ErrAlreadyBorrowed, library.ErrBorrowLimit),
+			Text:    dryRun + "Lends a copy to the user from today; a hold of the user's that is ready is fulfilled by it. The answer names the loan that was made: borrowed_by_id and due_date are this user's, whatever other copies there are.",
+			Codes:   writes(library.ErrBookNotFound, library.ErrUserNotFound, library.ErrNotAvailable, library.ErrOnHold, library.ErrAlreadyBorrowed, library.ErrBorrowLimit, library.ErrBlocked, library.ErrFinesOwed),
 		}, a.borrowBook),
 		newRoute(operation{
 			Method: "POST", Path: "/books/{book_id}/renew/{user_id}", ID: "renew-book", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "Renew a loan of a book",
 			Text:    dryRun + "Makes the user's loan due as if it began today, and never earlier than before. The answer names that loan.",
-			Codes:   writes(library.ErrBookNotFound, library.ErrUserNotFound, library.ErrNotBorrowed, library.ErrRenewalLimit, library.ErrOverdue),
+			Codes:   writes(library.ErrBookNotFound, library.ErrUserNotFound, library.ErrNotBorrowed, library.ErrOnHold, library.ErrRenewalLimit, library.ErrOverdue, library.ErrBlocked),
 		}, a.renewBook),
 		newRoute(operation{
 			Method: "POST", Path: "/books/{book_id}/return/{user_id}", ID: "return-book", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "Return a book",
-			Text:    "Closes the user's loan and charges its fine for each day after the due date.",
+			Text:    "Closes the user's loan and charges its fine for each day after the due date. Where somebody waits, the copy is set aside: set_aside_for says for whom.",
 			Codes:   writes(library.ErrBookNotFound, library.ErrUserNotFound, library.ErrNotBorrowed),
 		}, a.returnBook),
 		newRoute(operation{
@@ -45,12 +45,12 @@ func (a *api) loans() []route {
 			Method: "POST", Path: "/loans/{loan_id}/renew", ID: "renew-loan", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "Renew a loan",
 			Text:    dryRun + "Makes the loan due as if it began today, and never earlier than before.",
-			Codes:   writes(library.ErrLoanNotFound, library.ErrNotBorrowed, library.ErrRenewalLimit, library.ErrOverdue),
+			Codes:   writes(library.ErrLoanNotFound, library.ErrNotBorrowed, library.ErrOnHold, library.ErrRenewalLimit, library.ErrOverdue, library.ErrBlocked),
 		}, a.renewLoan),
 		newRoute(operation{
 			Method: "POST", Path: "/loans/{loan_id}/return", ID: "return-loan", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "Return a loan",
-			Text:    "Closes the loan and charges its fine for each day after the due date.",
+			Text:    "Closes the loan and charges its fine for each day after the due date. Where somebody waits, the copy is set aside: set_aside_for says for whom.",
 			Codes:   writes(library.ErrLoanNotFound, library.ErrNotBorrowed),
 		}, a.returnLoan),
 		newRoute(operation{
@@ -101,9 +101,26 @@ func (a *api) renewBook(ctx context.Context, in *struct {
 	return &bookOutput{wireBook(b)}, err
 }
 
-func (a *api) returnBook(ctx context.Context, in *LoanInput) (*bookOutput, error) {
+// ReturnedBook is a book of which a copy has come back.
+type ReturnedBook struct {
+	Book
+	SetAsideFor *SetAside `json:"set_aside_for,omitempty" doc:"Whom the copy is for now; absent where nobody has waited."`
+}
+
+func (a *api) returnBook(ctx context.Context, in *LoanInput) (*struct{ Body ReturnedBook }, error) {
 	b, err := a.store.Return(in.withKey(ctx), in.BookID, in.UserID)
-	return &bookOutput{wireBook(b)}, err
+	return &struct{ Body ReturnedBook }{ReturnedBook{Book: wireBook(b.Book), SetAsideFor: wireSetAside(b.After.SetAsideFor)}}, err
+}
+
+// ReturnedLoan is a loan that was closed.
+type ReturnedLoan struct {
+	Loan
+	Balance     int64     `json:"balance" example:"0" doc:"What the user owes now, in whole units of money."`
+	SetAsideFor *SetAside `json:"set_aside_for" doc:"Whom the copy is for now; null where nobody has waited."`
+}
+
+func wireReturnedLoan(ctx context.Context, l library.ReturnedLoan) ReturnedLoan {
+	return ReturnedLoan{Loan: wireLoan(ctx, l.Loan), Balance: l.After.Balance, SetAsideFor: wireSetAside(l.After.SetAsideFor)}
 }
 
 // Loan is a loan on the wire. Clients read these names: they never change.
@@ -115,6 +132,7 @@ type Loan struct {
 	BorrowedOn  library.Date  `json:"borrowed_on" format:"date" example:"2026-01-01"`
 	DueDate     library.Date  `json:"due_date" format:"date" example:"2026-01-15" doc:"The last day without a fine."`
 	ReturnedOn  *library.Date `json:"returned_on" format:"date" example:"2026-01-10" doc:"Null while the loan is open."`
+	CopyID      *int64        `json:"copy_id" minimum:"1" example:"1" doc:"The copy, where one was named."`
 	Renewals    int           `json:"renewals" example:"0" doc:"How often the due date was moved on."`
 	DaysOverdue int           `json:"days_overdue" example:"0" doc:"The days after the due date, up to today or to the return."`
 	Fine        int64         `json:"fine" example:"0" doc:"What was charged at the return, or would be today, in whole units of money."`
@@ -156,9 +174,13 @@ func wireDoneBy(ctx context.Context, by library.DoneBy) *DoneBy {
 }
 
 func wireLoan(ctx context.Context, l library.Loan) Loan {
+	var copyID *int64
+	if l.CopyID != 0 {
+		copyID = &l.CopyID
+	}
 	return Loan{
 		ID: l.ID, Book: LoanBook{ID: l.BookID, Title: l.BookTitle}, User: LoanUser{ID: l.UserID, Name: orNull(&l.UserName)},
-		Status: string(l.Status()), BorrowedOn: l.BorrowedOn, DueDate: l.DueOn, ReturnedOn: l.ReturnedOn, Renewals: l.Renewals,
+		Status: string(l.Status()), BorrowedOn: l.BorrowedOn, DueDate: l.DueOn, ReturnedOn: l.ReturnedOn, CopyID: copyID, Renewals: l.Renewals,
 		DaysOverdue: l.DaysOverdue, Fine: l.Fine, OpenedBy: wireDoneBy(ctx, l.OpenedBy), ClosedBy: wireDoneBy(ctx, l.ClosedBy),
 	}
 }
@@ -298,7 +320,7 @@ func (a *api) renewLoan(ctx context.Context, in *struct {
 func (a *api) returnLoan(ctx context.Context, in *struct {
 	LoanPath
 	Idempotency
-}) (*loanOutput, error) {
+}) (*struct{ Body ReturnedLoan }, error) {
 	l, err := a.store.ReturnLoan(in.withKey(ctx), in.LoanID)
-	return &loanOutput{wireLoan(ctx, l)}, err
+	return &struct{ Body ReturnedLoan }{wireReturnedLoan(ctx, l)}, err
 }

@@ -32,8 +32,10 @@ type Book struct {
 	Language, Category string
 	// Copies is how many the library has: 1 to MaxCopies.
 	Copies int
-	// CopiesAvailable is how many of them are free to borrow now.
+	// CopiesAvailable is how many of them are free for anyone to borrow now.
 	CopiesAvailable int
+	// SetAside is how many of them stand ready for holds, and HoldsWaiting how many holds wait.
+	SetAside, HoldsWaiting int
 	// BorrowedByID and DueDate are those of one open loan, or nil: of the one that is due first where no copy is free;
 	// of the user's own in User.BorrowedBooks.
 	BorrowedByID *int64
@@ -42,6 +44,9 @@ type Book struct {
 
 // Available reports whether a copy is free to borrow.
 func (b Book) Available() bool { return b.CopiesAvailable > 0 }
+
+// OpenLoans is how many copies are out.
+func (b Book) OpenLoans() int { return b.Copies - b.CopiesAvailable - b.SetAside }
 
 // Clean cuts the space off both ends of each text, composes its letters (NFC), writes the ISBN as ISBN-13, and reports every
 // field that is wrong at once.
@@ -75,7 +80,7 @@ var (
 
 // Books is the part of a Store that keeps the catalogue.
 type Books interface {
-	// CreateBook stores a new book and returns it with its id; ID, CopiesAvailable and the loan fields are ignored.
+	// CreateBook stores a new book and returns it with its id; ID, CopiesAvailable, and the fields of loans and holds are ignored.
 	// Refusals: ErrInvalid, ErrBarcodeTaken, ErrISBNTaken.
 	CreateBook(ctx context.Context, b Book) (Book, error)
 	// FindBook returns a book by id. Refusals: ErrBookNotFound.
@@ -83,11 +88,11 @@ type Books interface {
 	// FindBooks returns one page of books by id, and the id to go on after, 0 on the last page.
 	FindBooks(ctx context.Context, p Page) (books []Book, next int64, err error)
 	// UpdateBook hands the stored book, locked, to change and stores what that leaves; change may be called more than once, and
-	// what it returns is returned. Changes to ID, CopiesAvailable and the loan fields are ignored.
+	// what it returns is returned. Changes to ID, CopiesAvailable, and the fields of loans and holds are ignored.
 	// Refusals: ErrBookNotFound, ErrInvalid, ErrBarcodeTaken, ErrISBNTaken, ErrCopiesOnLoan, and what change returns.
 	UpdateBook(ctx context.Context, id int64, change func(*Book) error) (Book, error)
 	// DeleteBook takes a book out of the library; its returned loans stay as history, its barcode and ISBN are free again.
 	// check is given the stored book, locked, and may refuse; nil asks nothing.
-	// Refusals: ErrBookNotFound, ErrHasOpenLoans, and what check returns.
+	// Refusals: ErrBookNotFound, ErrHasOpenLoans, ErrHasHolds, and what check returns.
 	DeleteBook(ctx context.Context, id int64, check func(Book) error) error
 }

@@ -12,6 +12,9 @@ type Date int32
 
 const day = 24 * time.Hour
 
+// lastDate is 9999-12-31, behind which a date has no text form.
+const lastDate Date = 2932896
+
 // DateOf is the calendar day of t in t's own location.
 func DateOf(t time.Time) Date {
 	y, m, d := t.Date()

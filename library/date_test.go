@@ -2,6 +2,7 @@ package library_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"testing"
 	"time"
 	_ "time/tzdata"
@@ -162,8 +163,8 @@ func TestFine(t *testing.T) {
 }
 
 func TestDefaultPolicy(t *testing.T) {
-	want := library.Policy{BorrowLimit: 2, LoanDays: 14, MaxRenewals: 2, FinePerDay: 1, Location: time.UTC}
-	if library.DefaultPolicy != want {
+	want := library.Policy{BorrowLimit: 2, LoanDays: 14, MaxRenewals: 2, FinePerDay: 1, HoldLimit: 5, HoldDays: 3, Location: time.UTC}
+	if !reflect.DeepEqual(library.DefaultPolicy, want) {
 		t.Errorf("got %+v, want %+v", library.DefaultPolicy, want)
 	}
 }

@@ -52,6 +52,8 @@ func Refusals() []*Error {
 		ErrBookNotFound, ErrBarcodeTaken, ErrISBNTaken, ErrCopiesOnLoan,
 		ErrUserNotFound, ErrEmailTaken, ErrCardNumberTaken,
 		ErrNotAvailable, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotBorrowed, ErrHasOpenLoans, ErrLoanNotFound, ErrRenewalLimit, ErrOverdue,
+		ErrCopyOnLoan, ErrCopyNotCirculating, ErrBlocked, ErrFinesOwed,
+		ErrHoldNotFound, ErrAvailable, ErrAlreadyOnHold, ErrHoldLimit, ErrOnHold, ErrHasHolds, ErrCopiesOnHold,
 		ErrExceedsBalance,
 		ErrKeyNeeded, ErrKeyUnknown, ErrSessionEnded, ErrNotAllowed, ErrTooManyFailures, ErrKeyNotFound,
 	}

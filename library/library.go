@@ -14,12 +14,21 @@ type Policy struct {
 	MaxRenewals int
 	// FinePerDay is charged for each day after the due date, in whole units of money; 0 or more.
 	FinePerDay int64
+	// FineLimit is what a user may owe and not borrow any more, in whole units of money; 0: what is owed never matters.
+	FineLimit int64
+	// HoldLimit is how many active holds a user may have; 1 or more.
+	HoldLimit int
+	// HoldDays is how many open days after the one on which a hold becomes ready the copy can be picked up; 1 or more.
+	HoldDays int
+	// Closed are the days that do not count for HoldDays, and on which nothing is due.
+	Closed ClosedDays
 	// Location is the time zone whose calendar the dates are those of; nil is UTC.
 	Location *time.Location
 }
 
-// DefaultPolicy is two books for fourteen days, renewed twice at the most, one unit of money for each day late, in UTC.
-var DefaultPolicy = Policy{BorrowLimit: 2, LoanDays: 14, MaxRenewals: 2, FinePerDay: 1, Location: time.UTC}
+// DefaultPolicy is two books for fourteen days, renewed twice at the most, one unit of money for each day late, and five holds, each
+// kept ready for three days, in UTC.
+var DefaultPolicy = Policy{BorrowLimit: 2, LoanDays: 14, MaxRenewals: 2, FinePerDay: 1, HoldLimit: 5, HoldDays: 3, Location: time.UTC}
 
 // Today is the date that it is at now in the library's time zone.
 func (p Policy) Today(now time.Time) Date {
@@ -29,8 +38,14 @@ func (p Policy) Today(now time.Time) Date {
 	return DateOf(now.In(p.Location))
 }
 
-// DueOn is the due date of a loan that begins on borrowedOn: its last day without a fine.
-func (p Policy) DueOn(borrowedOn Date) Date { return borrowedOn.AddDays(p.LoanDays) }
+// DueOn is the due date of a loan that begins on borrowedOn, a day on which the library is open: its last day without a fine.
+func (p Policy) DueOn(borrowedOn Date) Date { return p.Closed.Open(borrowedOn.AddDays(p.LoanDays)) }
+
+// PickUpUntil is the last day on which the copy that is set aside for a hold from readyOn on can be picked up, one on which the
+// library is open.
+func (p Policy) PickUpUntil(readyOn Date) Date {
+	return p.Closed.AddOpenDays(readyOn, max(p.HoldDays, 1))
+}
 
 // RenewedDueOn is the due date of a loan that was due on dueOn and is renewed on renewedOn: never an earlier one.
 func (p Policy) RenewedDueOn(dueOn, renewedOn Date) Date { return max(dueOn, p.DueOn(renewedOn)) }

@@ -16,6 +16,14 @@ var (
 	ErrRenewalLimit = &Error{Kind: Conflict, Code: "renewal_limit", Title: "Renewal limit reached", Message: "The loan was renewed as often as is allowed."}
 	// ErrOverdue: what is late is returned, and not renewed.
 	ErrOverdue = &Error{Kind: Conflict, Code: "overdue", Title: "Overdue", Message: "The loan is overdue: the book has to come back first."}
+	// ErrCopyOnLoan: the copy that was named is out, as far as anyone knows.
+	ErrCopyOnLoan = &Error{Kind: Conflict, Code: "copy_on_loan", Title: "Copy on loan", Message: "This copy is on loan: it has to be returned first."}
+	// ErrCopyNotCirculating: the copy that was named is lost, damaged or withdrawn.
+	ErrCopyNotCirculating = &Error{Kind: Conflict, Code: "copy_not_circulating", Title: "Copy not in circulation", Message: "This copy is not lent: it is lost, damaged or withdrawn."}
+	// ErrBlocked: the user's status. The message says why, where that is known.
+	ErrBlocked = &Error{Kind: Conflict, Code: "blocked", Title: "Blocked", Message: "The user is blocked."}
+	// ErrFinesOwed: the user owes Policy.FineLimit or more.
+	ErrFinesOwed = &Error{Kind: Conflict, Code: "fines_owed", Title: "Fines owed", Message: "The user owes so much that something has to be paid first."}
 	// ErrLoanNotFound is the refusal where a loan is named by its id.
 	ErrLoanNotFound = &Error{Kind: NotFound, Code: "loan_not_found", Title: "No such loan", Message: "There is no such loan."}
 	// ErrHasOpenLoans: what is lent, or who has a loan, cannot be deleted.
@@ -34,6 +42,8 @@ type Loan struct {
 	BorrowedOn, DueOn Date
 	// ReturnedOn is nil while the loan is open.
 	ReturnedOn *Date
+	// CopyID is the copy, where one was named; else 0.
+	CopyID int64
 	// Renewals is how often the due date was moved on.
 	Renewals int
 	// DaysOverdue counts the days after DueOn, up to today or to ReturnedOn.
@@ -53,6 +63,26 @@ func (l Loan) Status() LoanStatus {
 		return LoanOverdue
 	}
 	return LoanOpen
+}
+
+// AfterReturn is what a desk has to know when a copy has come back.
+type AfterReturn struct {
+	// Fine is what the return has cost, and Balance what the user owes now, in whole units of money.
+	Fine, Balance int64
+	// SetAsideFor is the hold that has become ready by this return, nil where nobody has waited; without who placed it.
+	SetAsideFor *Hold
+}
+
+// ReturnedBook is a book of which a copy has come back.
+type ReturnedBook struct {
+	Book
+	After AfterReturn
+}
+
+// ReturnedLoan is a loan that was closed.
+type ReturnedLoan struct {
+	Loan
+	After AfterReturn
 }
 
 // DoneBy is who did something.
@@ -102,27 +132,27 @@ type LoanPage struct {
 
 // Loans is the part of a Store that lends. What it refuses to lend, renew or take back, it refuses with all Reasons.
 type Loans interface {
-	// Borrow lends a copy of a book to a user from today. The book that it returns names the loan that was made: its user and
-	// its due date, also where other copies are free.
-	// Refusals: ErrUserNotFound, ErrBookNotFound, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotAvailable.
+	// Borrow lends a copy of a book to a user from today. A user's hold that is ready is fulfilled by it. The book that it returns names
+	// the loan that was made: its user and its due date, also where other copies are free.
+	// Refusals: ErrUserNotFound, ErrBookNotFound, ErrAlreadyBorrowed, ErrBlocked, ErrFinesOwed, ErrBorrowLimit, ErrNotAvailable, ErrOnHold.
 	Borrow(ctx context.Context, bookID, userID int64) (Book, error)
 	// PreviewBorrow answers as Borrow would now, and changes nothing.
 	PreviewBorrow(ctx context.Context, bookID, userID int64) (Book, error)
 	// Renew moves the due date of the user's open loan of a book on: see Policy.RenewedDueOn. The book that it returns names that loan.
-	// Refusals: ErrUserNotFound, ErrBookNotFound, ErrNotBorrowed, ErrRenewalLimit, ErrOverdue.
+	// Refusals: ErrUserNotFound, ErrBookNotFound, ErrNotBorrowed, ErrOnHold, ErrRenewalLimit, ErrOverdue, ErrBlocked.
 	Renew(ctx context.Context, bookID, userID int64) (Book, error)
 	// PreviewRenewal answers as Renew would now, and changes nothing.
 	PreviewRenewal(ctx context.Context, bookID, userID int64) (Book, error)
-	// Return closes the user's open loan of a book today, charges its fine and returns the book.
+	// Return closes the user's open loan of a book today and charges its fine. Where somebody waits, the copy is set aside.
 	// Refusals: ErrUserNotFound, ErrBookNotFound, ErrNotBorrowed.
-	Return(ctx context.Context, bookID, userID int64) (Book, error)
+	Return(ctx context.Context, bookID, userID int64) (ReturnedBook, error)
 
-	// RenewLoan is Renew for a loan that is named. Refusals: ErrLoanNotFound, ErrNotBorrowed, ErrRenewalLimit, ErrOverdue.
+	// RenewLoan is Renew for a loan that is named. Refusals: ErrLoanNotFound, ErrNotBorrowed, ErrOnHold, ErrRenewalLimit, ErrOverdue, ErrBlocked.
 	RenewLoan(ctx context.Context, id int64) (Loan, error)
 	// PreviewLoanRenewal answers as RenewLoan would now, and changes nothing.
 	PreviewLoanRenewal(ctx context.Context, id int64) (Loan, error)
 	// ReturnLoan is Return for a loan that is named. Refusals: ErrLoanNotFound, ErrNotBorrowed.
-	ReturnLoan(ctx context.Context, id int64) (Loan, error)
+	ReturnLoan(ctx context.Context, id int64) (ReturnedLoan, error)
 
 	// FindLoan returns a loan by id. Refusals: ErrLoanNotFound.
 	FindLoan(ctx context.Context, id int64) (Loan, error)

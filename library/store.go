@@ -12,6 +12,7 @@ type Store interface {
 	Books
 	Users
 	Loans
+	Holds
 	Accounts
 	Finder
 	Exporter

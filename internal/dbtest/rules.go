@@ -3,6 +3,7 @@ package dbtest
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"testing"
 
 	"library-management/db/words"
@@ -13,10 +14,26 @@ import (
 func CheckRules(t testing.TB, pool *sql.DB, p library.Policy) {
 	t.Helper()
 	for _, rule := range []struct{ name, broken string }{
-		{"a book's counter is its open loans", `
-			SELECT b.id FROM books b WHERE b.on_loan <> (SELECT COUNT(*) FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL)`},
-		{"no more copies are out than there are", `
-			SELECT b.id FROM books b WHERE b.copies < (SELECT COUNT(*) FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL)`},
+		{"a book's counter is its open loans and the copies that are set aside", `
+			SELECT b.id FROM books b WHERE b.on_loan - b.set_aside <> (SELECT COUNT(*) FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL)`},
+		{"a book's other counters are its holds", `
+			SELECT b.id FROM books b
+			WHERE b.set_aside <> (SELECT COUNT(*) FROM holds h WHERE h.book_id = b.id AND h.closed_on IS NULL AND h.ready_until IS NOT NULL)
+			   OR b.holds <> (SELECT COUNT(*) FROM holds h WHERE h.book_id = b.id AND h.closed_on IS NULL)`},
+		{"no more copies are out or set aside than there are", `
+			SELECT b.id FROM books b WHERE b.copies < b.on_loan OR b.copies < (SELECT COUNT(*) FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL)`},
+		{"no copy is free for anyone while somebody waits", `SELECT b.id FROM books b WHERE b.holds > b.set_aside AND b.copies > b.on_loan`},
+		{"first come, first ready", `
+			SELECT w.id FROM holds w JOIN holds r ON r.book_id = w.book_id AND r.id > w.id AND r.closed_on IS NULL AND r.ready_until IS NOT NULL
+			WHERE w.closed_on IS NULL AND w.ready_until IS NULL`},
+		{"a user has one hold on a book at the most", `
+			SELECT h.book_id FROM holds h WHERE h.closed_on IS NULL GROUP BY h.book_id, h.user_id HAVING COUNT(*) > 1`},
+		{"who has a book has no hold on it", `
+			SELECT h.id FROM holds h JOIN loans l ON l.user_id = h.user_id AND l.book_id = h.book_id AND l.returned_on IS NULL WHERE h.closed_on IS NULL`},
+		{"a hold that is closed has an outcome, and no other has", `SELECT h.id FROM holds h WHERE (h.closed_on IS NULL) <> (h.outcome IS NULL)`},
+		{"a hold expires when it was ready", `SELECT h.id FROM holds h WHERE h.outcome = 'expired' AND (h.ready_until IS NULL OR h.closed_on <= h.ready_until)`},
+		{"a hold is ready from a day to a day", `
+			SELECT h.id FROM holds h WHERE (h.ready_on IS NULL) <> (h.ready_until IS NULL) OR h.ready_on > h.ready_until`},
 		{"a user's counter is the open loans", `
 			SELECT u.id FROM users u WHERE u.open_loans <> (SELECT COUNT(*) FROM loans l WHERE l.user_id = u.id AND l.returned_on IS NULL)`},
 		{"a user has one copy of a book at the most", `
@@ -55,6 +72,7 @@ func CheckRules(t testing.TB, pool *sql.DB, p library.Policy) {
 	Broken(t, pool, "no user has more out than the limit", `
 		SELECT l.user_id FROM loans l WHERE l.returned_on IS NULL GROUP BY l.user_id HAVING COUNT(*) > ?`, p.BorrowLimit)
 	checkFines(t, pool, p)
+	checkQueues(t, pool, p)
 	checkWords(t, pool, words.Books)
 	checkWords(t, pool, words.Users)
 }
@@ -101,7 +119,11 @@ func checkFines(t testing.TB, pool *sql.DB, p library.Policy) {
 		}
 		// A renewal makes it due later, but by no more than if it had begun on the day when it was due.
 		first := p.DueOn(borrowed)
-		if last := first.AddDays(renewals * p.LoanDays); due < first || due > last || renewals > p.MaxRenewals {
+		last := first
+		for range renewals {
+			last = p.DueOn(last)
+		}
+		if due < first || due > last || renewals > p.MaxRenewals {
 			t.Errorf("broken: loan %d from %s, renewed %d times, is due on %s, want from %s to %s", id, borrowed, renewals, due, first, last)
 		}
 		if returned != nil && fine != p.Fine(due, *returned) {
@@ -110,6 +132,49 @@ func checkFines(t testing.TB, pool *sql.DB, p library.Policy) {
 	}
 	if err := rows.Err(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// checkQueues holds what books say of the days to come to their queues.
+func checkQueues(t testing.TB, pool *sql.DB, p library.Policy) {
+	t.Helper()
+	rows, err := pool.Query(`
+		SELECT b.id, b.copies - b.on_loan + b.set_aside, b.holds_change_on, b.free_from, h.id, h.ready_on, h.ready_until
+		FROM books b LEFT JOIN holds h ON h.book_id = b.id AND h.closed_on IS NULL ORDER BY b.id, h.id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	type days struct{ changeOn, freeFrom *library.Date }
+	stored, queues := map[int64]days{}, map[int64]*library.Queue{}
+	for rows.Next() {
+		var id int64
+		var copies int
+		var d days
+		var hold sql.NullInt64
+		var on, until *library.Date
+		if err := rows.Scan(&id, &copies, &d.changeOn, &d.freeFrom, &hold, &on, &until); err != nil {
+			t.Fatal(err)
+		}
+		if stored[id] = d; queues[id] == nil {
+			queues[id] = &library.Queue{Copies: copies}
+		}
+		if hold.Valid {
+			h := library.QueuedHold{ID: hold.Int64, Ready: until != nil}
+			if h.Ready {
+				h.ReadyOn, h.ReadyUntil = *on, *until
+			}
+			queues[id].Holds = append(queues[id].Holds, h)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for id, q := range queues {
+		want := days{q.ChangeOn(), q.FreeFrom(p)}
+		if got := stored[id]; fmt.Sprint(got.changeOn, got.freeFrom) != fmt.Sprint(want.changeOn, want.freeFrom) {
+			t.Errorf("broken: the queue of book %d changes on %v, and a copy is free from %v; want %v and %v", id, got.changeOn, got.freeFrom, want.changeOn, want.freeFrom)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ CREATE TABLE holds (
   shelf_until    DATE AS (CASE WHEN closed_on IS NULL THEN ready_until END) VIRTUAL,
   UNIQUE KEY holds_active (user_id, active_book_id),
   KEY holds_queue (active_book_id),
+  KEY holds_ready (active_book_id, ready_until),
   KEY holds_shelf (shelf_until),
   KEY holds_by_book (book_id),
   CONSTRAINT holds_of_book FOREIGN KEY (book_id) REFERENCES books (id),

@@ -16,6 +16,7 @@ CREATE TABLE holds (
   UNIQUE (user_id, active_book_id)
 ) STRICT;
 CREATE INDEX holds_queue ON holds (active_book_id);
+CREATE INDEX holds_ready ON holds (active_book_id, ready_until);
 CREATE INDEX holds_shelf ON holds (shelf_until);
 CREATE INDEX holds_by_book ON holds (book_id);
 ALTER TABLE books ADD COLUMN set_aside INTEGER NOT NULL DEFAULT 0;

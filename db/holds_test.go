@@ -1,0 +1,131 @@
+package db_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"library-management/db"
+	"library-management/internal/dbtest"
+	"library-management/library"
+)
+
+// queueOf is who is in the queue for a book today: r for ready and until when, w for waiting and at which position.
+func queueOf(t testing.TB, s *db.Store, book int64) (list []string) {
+	t.Helper()
+	holds, _, err := s.FindHolds(ctx, library.HoldFilter{BookID: book}, library.HoldPage{Limit: library.MaxPageLimit})
+	refused(t, err, "")
+	for _, h := range holds {
+		list = append(list, shortly(h))
+	}
+	return list
+}
+
+func shortly(h library.Hold) string {
+	if h.Status == library.HoldReady {
+		return fmt.Sprintf("%d ready until %s", h.UserID, h.ReadyUntil)
+	}
+	return fmt.Sprintf("%d %s at %d", h.UserID, h.Status, h.Position)
+}
+
+func same(t testing.TB, what string, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// TestHold is the way of holds: placed, ready by a return, fulfilled by a loan, cancelled, expired by the date.
+func TestHold(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		s := d.Open(t, at(&c, library.DefaultPolicy))
+		check := func() { t.Helper(); dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy) }
+		b := newBook(t, s, 1)
+		holder, ada, bob, eve := newUser(t, s), newUser(t, s), newUser(t, s), newUser(t, s)
+		_, err := s.PlaceHold(ctx, b.ID, ada.ID)
+		reasons(t, err, library.ErrAvailable.Code)
+		_, err = s.Borrow(ctx, b.ID, holder.ID)
+		refused(t, err, "")
+		_, err = s.PlaceHold(ctx, b.ID, holder.ID)
+		reasons(t, err, library.ErrAlreadyBorrowed.Code)
+		for i, u := range []library.User{ada, bob, eve} {
+			h, err := s.PlaceHold(ctx, b.ID, u.ID)
+			refused(t, err, "")
+			same(t, "placed", library.Hold{ID: h.ID, BookID: b.ID, BookTitle: b.Title, UserID: u.ID, UserName: u.Name, PlacedOn: date(t, "2026-03-01"),
+				Status: library.HoldWaiting, Position: i + 1}, h)
+			if h.ID == 0 {
+				t.Error("a hold without an id")
+			}
+			check()
+		}
+		_, err = s.PlaceHold(ctx, b.ID, ada.ID)
+		reasons(t, err, library.ErrAlreadyOnHold.Code)
+		same(t, "the queue", []string{sprint(ada.ID, " waiting at 1"), sprint(bob.ID, " waiting at 2"), sprint(eve.ID, " waiting at 3")}, queueOf(t, s, b.ID))
+		_, err = s.Renew(ctx, b.ID, holder.ID)
+		reasons(t, err, library.ErrOnHold.Code)
+		_, err = s.Borrow(ctx, b.ID, ada.ID)
+		reasons(t, err, library.ErrNotAvailable.Code)
+
+		c.addDays(16)
+		back, err := s.Return(ctx, b.ID, holder.ID)
+		refused(t, err, "")
+		if after := back.After; after.SetAsideFor == nil || after.SetAsideFor.UserID != ada.ID || after.SetAsideFor.UserName != ada.Name || after.Fine != 2 || after.Balance != 2 ||
+			back.Available() || back.HoldsWaiting != 2 || back.BorrowedByID != nil {
+			t.Errorf("returned: %+v", back)
+		}
+		check()
+		same(t, "the queue", []string{sprint(ada.ID, " ready until 2026-03-20"), sprint(bob.ID, " waiting at 1"), sprint(eve.ID, " waiting at 2")}, queueOf(t, s, b.ID))
+		for _, u := range []library.User{holder, bob} {
+			_, err = s.Borrow(ctx, b.ID, u.ID)
+			reasons(t, err, library.ErrOnHold.Code)
+			_, err = s.PreviewBorrow(ctx, b.ID, u.ID)
+			reasons(t, err, library.ErrOnHold.Code)
+		}
+		_, err = s.UpdateBook(ctx, b.ID, func(b *library.Book) error { b.Copies = 2; return nil })
+		refused(t, err, "")
+		check()
+		same(t, "with a second copy", []string{sprint(ada.ID, " ready until 2026-03-20"), sprint(bob.ID, " ready until 2026-03-20"), sprint(eve.ID, " waiting at 1")}, queueOf(t, s, b.ID))
+		_, err = s.UpdateBook(ctx, b.ID, func(b *library.Book) error { b.Copies = 1; return nil })
+		refused(t, err, library.ErrCopiesOnHold.Code)
+		got, err := s.Borrow(ctx, b.ID, ada.ID)
+		refused(t, err, "")
+		if got.HoldsWaiting != 1 || got.Available() || *got.BorrowedByID != ada.ID {
+			t.Errorf("borrowed: %+v", got)
+		}
+		check()
+		refused(t, s.CancelHold(ctx, b.ID, bob.ID), "")
+		check()
+		reasons(t, s.CancelHold(ctx, b.ID, bob.ID), library.ErrHoldNotFound.Code)
+		same(t, "cancelled", []string{sprint(eve.ID, " ready until 2026-03-20")}, queueOf(t, s, b.ID))
+		err = s.DeleteBook(ctx, b.ID, nil)
+		reasons(t, err, library.ErrHasOpenLoans.Code, library.ErrHasHolds.Code)
+
+		c.addDays(3) // the last day counts
+		same(t, "on the last day", []string{sprint(eve.ID, " ready until 2026-03-20")}, queueOf(t, s, b.ID))
+		_, err = s.Borrow(ctx, b.ID, bob.ID)
+		reasons(t, err, library.ErrOnHold.Code)
+		c.addDays(1)
+		same(t, "the day after", []string(nil), queueOf(t, s, b.ID))
+		if now, err := s.FindBook(ctx, b.ID); err != nil || !now.Available() || now.CopiesAvailable != 1 {
+			t.Errorf("expired: %+v, %v", now, err)
+		}
+		reasons(t, s.CancelHold(ctx, b.ID, eve.ID), library.ErrHoldNotFound.Code)
+		_, err = s.PlaceHold(ctx, b.ID, eve.ID)
+		reasons(t, err, library.ErrAvailable.Code)
+		_, err = s.Borrow(ctx, b.ID, bob.ID)
+		refused(t, err, "")
+		check()
+		var outcomes [3]int
+		for i, outcome := range []library.HoldStatus{library.HoldFulfilled, library.HoldCancelled, library.HoldExpired} {
+			if err := d.SQL(t).QueryRow(`SELECT COUNT(*) FROM holds WHERE outcome = ?`, string(outcome)).Scan(&outcomes[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		same(t, "outcomes", [3]int{1, 1, 1}, outcomes)
+	})
+}
+
+var sprint = fmt.Sprint
