@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -59,8 +60,12 @@ type loan struct {
 	borrowed, due      library.Date
 	returned           *library.Date
 	fine               int64
+	renewals           int
+	sourceID           string // of its row; "" where it has none of its own
 	claim              claim
 	new, closing       bool
+	sourced            bool // the batch gives it its sourceID
+	charged            bool // the batch charges its fine: the file does not say that it was
 }
 
 // out reports whether the book is out as far as the file has told it: a second run of a file judges each row by what came
@@ -77,11 +82,18 @@ func (l *loan) end() library.Date {
 
 // loanBatch is what a batch of rows is judged against: all of it read under the locks of its users and books.
 type loanBatch struct {
-	t       *tx
-	users   map[string]*borrower
-	books   map[string]*lentBook
-	byID    map[int64]*lentBook
-	touched []*loan // new, closed or claimed by this batch
+	t        *tx
+	from     origin
+	users    map[int64]*borrower
+	books    map[int64]*lentBook
+	bySource map[string]*loan
+	touched  []*loan // new, closed or claimed by this batch
+}
+
+// loanRow is a row with the user and the book that it names, 0 where there is none.
+type loanRow struct {
+	library.LoanRecord
+	userID, bookID int64
 }
 
 type borrower struct {
@@ -91,41 +103,41 @@ type borrower struct {
 }
 
 type lentBook struct {
-	id     int64
-	copies int
-	opened int64
-	loans  []*loan
+	id               int64
+	copies, setAside int
+	opened           int64
+	loans            []*loan
 	// lent says that the batch has opened or closed a loan of it.
 	lent bool
 }
 
 // ImportLoans is library.Importer's.
-func (s *Store) ImportLoans(ctx context.Context, run *library.LoanRun, rows []library.LoanRecord) ([]library.Imported, error) {
-	var cards, barcodes []any
-	for _, r := range rows {
+func (s *Store) ImportLoans(ctx context.Context, run *library.LoanRun, records []library.LoanRecord) ([]library.Imported, error) {
+	from, err := s.origin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var cards, barcodes, userSources, bookSources []any
+	for _, r := range records {
 		cards, barcodes = append(cards, r.CardNumber), append(barcodes, r.Barcode)
+		userSources, bookSources = append(userSources, r.UserSourceID), append(bookSources, r.BookSourceID)
 	}
 	// Before the transaction, so that what it reads is not older than its locks.
-	userOf, err := s.idsBy(ctx, "users", "card_number", cards)
+	users, err := s.idsOf(ctx, from, "users", userSources, "card_number", cards)
 	if err != nil {
 		return nil, err
 	}
-	bookOf, err := s.idsBy(ctx, "books", "barcode", barcodes)
+	books, err := s.idsOf(ctx, from, "books", bookSources, "barcode", barcodes)
 	if err != nil {
 		return nil, err
 	}
-	return inPieces(ctx, s, "loans", rows, func(t *tx, rows []library.LoanRecord) ([]library.Imported, error) {
-		var userIDs, bookIDs []any
-		for _, r := range rows {
-			if id, ok := userOf[r.CardNumber]; ok {
-				userIDs = append(userIDs, id)
-			}
-			if id, ok := bookOf[r.Barcode]; ok {
-				bookIDs = append(bookIDs, id)
-			}
-		}
-		b := &loanBatch{t: t}
-		if err := b.load(ctx, *run, rows, userIDs, bookIDs); err != nil {
+	rows := make([]loanRow, len(records))
+	for i, r := range records {
+		rows[i] = loanRow{LoanRecord: r, userID: users(r.UserSourceID, r.CardNumber), bookID: books(r.BookSourceID, r.Barcode)}
+	}
+	return inPieces(ctx, s, "loans", rows, func(t *tx, rows []loanRow) ([]library.Imported, error) {
+		b := &loanBatch{t: t, from: from}
+		if err := b.load(ctx, *run, rows); err != nil {
 			return nil, err
 		}
 		results := make([]library.Imported, len(rows))
@@ -136,8 +148,36 @@ func (s *Store) ImportLoans(ctx context.Context, run *library.LoanRun, rows []li
 	})
 }
 
+// idsOf finds a table's rows by their source ids, and by an identifier those who are named by that alone.
+func (s *Store) idsOf(ctx context.Context, from origin, table string, sourceIDs []any, column string, values []any) (find func(sourceID, value string) int64, err error) {
+	byValue, err := s.idsBy(ctx, table, column, values)
+	if err != nil {
+		return nil, err
+	}
+	bySource, err := s.idsBy(ctx, table, "live_source_id", sourceIDs)
+	if err != nil {
+		return nil, err
+	}
+	return func(sourceID, value string) int64 {
+		if sourceID == "" {
+			return byValue[value]
+		}
+		if id, ok := bySource[sourceID]; ok {
+			return id
+		}
+		if id := from.id(sourceID); id != 0 {
+			return id
+		}
+		return byValue[value]
+	}, nil
+}
+
 // idsBy reads, without a lock, the ids of a table's rows by an identifier.
 func (s *Store) idsBy(ctx context.Context, table, column string, values []any) (ids map[string]int64, err error) {
+	values = slices.DeleteFunc(slices.Clone(values), func(v any) bool { return v == "" })
+	if len(values) == 0 {
+		return nil, nil
+	}
 	err = s.read(ctx, func(q querier) error {
 		ids = map[string]int64{}
 		_, err := collect(ctx, q, func(scan func(...any) error) (value string, err error) {
@@ -152,44 +192,48 @@ func (s *Store) idsBy(ctx context.Context, table, column string, values []any) (
 }
 
 // load locks the users and then the books, each in the order of their ids, as every other change of a loan does, and reads their loans.
-func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []library.LoanRecord, userIDs, bookIDs []any) error {
-	b.users, b.books, b.byID = map[string]*borrower{}, map[string]*lentBook{}, map[int64]*lentBook{}
-	lock := b.t.s.dialect.forUpdate
-	if len(userIDs) > 0 {
-		_, err := collect(ctx, b.t, func(scan func(...any) error) (u *borrower, err error) {
-			var card string
-			u = &borrower{}
-			if err = scan(&u.id, &card, &u.open); err == nil {
-				b.users[card] = u
-			}
-			return u, err
-		}, `SELECT id, card_number, open_loans FROM users WHERE id IN (`+marks(len(userIDs))+`) AND deleted_at IS NULL AND card_number IS NOT NULL ORDER BY id`+lock, userIDs)
-		if err != nil {
-			return err
+func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRow) error {
+	b.users, b.books, b.bySource = map[int64]*borrower{}, map[int64]*lentBook{}, map[string]*loan{}
+	var userIDs, bookIDs, sourceIDs, ownIDs []any
+	for _, r := range rows {
+		if r.userID != 0 {
+			userIDs = append(userIDs, r.userID)
+		}
+		if r.bookID != 0 {
+			bookIDs = append(bookIDs, r.bookID)
+		}
+		if id := b.from.id(r.SourceID); id != 0 {
+			ownIDs = append(ownIDs, id)
+		} else if r.SourceID != "" {
+			sourceIDs = append(sourceIDs, r.SourceID)
 		}
 	}
 	if len(userIDs) == 0 || len(bookIDs) == 0 {
 		return nil
 	}
-	_, err := collect(ctx, b.t, func(scan func(...any) error) (k *lentBook, err error) {
-		var barcode string
+	lock := b.t.s.dialect.forUpdate
+	_, err := collect(ctx, b.t, func(scan func(...any) error) (u *borrower, err error) {
+		u = &borrower{}
+		err = scan(&u.id, &u.open)
+		b.users[u.id] = u
+		return u, err
+	}, `SELECT id, open_loans FROM users WHERE id IN (`+marks(len(userIDs))+`) AND deleted_at IS NULL ORDER BY id`+lock, userIDs)
+	if err != nil {
+		return err
+	}
+	_, err = collect(ctx, b.t, func(scan func(...any) error) (k *lentBook, err error) {
 		k = &lentBook{}
-		if err = scan(&k.id, &barcode, &k.copies); err == nil {
-			b.books[barcode], b.byID[k.id] = k, k
-		}
+		err = scan(&k.id, &k.copies, &k.setAside)
+		b.books[k.id] = k
 		return k, err
-	}, `SELECT id, barcode, copies FROM books WHERE id IN (`+marks(len(bookIDs))+`) AND deleted_at IS NULL AND barcode IS NOT NULL ORDER BY id`+lock, bookIDs)
+	}, `SELECT id, copies, set_aside FROM books WHERE id IN (`+marks(len(bookIDs))+`) AND deleted_at IS NULL ORDER BY id`+lock, bookIDs)
 	if err != nil {
 		return err
 	}
 	// From here on without locks: no snapshot of the transaction's may be older than they are.
-	byID := map[int64]*borrower{}
-	for _, u := range b.users {
-		byID[u.id] = u
-	}
 	_, err = collect(ctx, b.t, func(scan func(...any) error) (user int64, err error) {
-		if err = scan(&user); err == nil && byID[user] != nil {
-			byID[user].open++
+		if err = scan(&user); err == nil && b.users[user] != nil {
+			b.users[user].open++
 		}
 		return user, err
 	}, `
@@ -208,39 +252,56 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []librar
 			last = max(last, *r.ReturnedOn)
 		}
 	}
-	_, err = collect(ctx, b.t, func(scan func(...any) error) (l *loan, err error) {
-		var closed sql.NullBool
-		l = &loan{}
-		if err = scan(&l.id, &l.bookID, &l.userID, &l.borrowed, &l.due, &l.returned, &closed); err != nil {
-			return l, err
-		}
-		if closed.Valid {
-			l.claim = claimedOpen
-			if closed.Bool {
-				l.claim = claimedClosed
+	list := func(where string, args ...any) error {
+		_, err := collect(ctx, b.t, func(scan func(...any) error) (l *loan, err error) {
+			var closed sql.NullBool
+			l = &loan{}
+			if err = scan(&l.id, &l.bookID, &l.userID, &l.borrowed, &l.due, &l.returned, (*text)(&l.sourceID), &closed); err != nil {
+				return l, err
+			}
+			if b.bySource[b.from.of(l.id, l.sourceID)] != nil {
+				return l, nil // read already
+			}
+			b.bySource[b.from.of(l.id, l.sourceID)] = l
+			if closed.Valid {
+				l.claim = claimedOpen
+				if closed.Bool {
+					l.claim = claimedClosed
+				}
+			}
+			if k := b.books[l.bookID]; k != nil {
+				k.loans = append(k.loans, l)
+			}
+			return l, nil
+		}, `
+			SELECT l.id, l.book_id, l.user_id, l.borrowed_on, l.due_on, l.returned_on, l.source_id, i.closed
+			FROM loans l LEFT JOIN imported_loans i ON i.run = ? AND i.loan_id = l.id
+			WHERE `+where+` ORDER BY l.id`, append([]any{run.ID}, args...))
+		return err
+	}
+	if err := list(`l.book_id IN (`+marks(len(bookIDs))+`) AND (l.returned_on IS NULL OR l.returned_on >= ? OR i.closed = ?) AND l.borrowed_on <= ?`,
+		slices.Concat(bookIDs, []any{first, false, last})...); err != nil {
+		return err
+	}
+	for _, c := range []in{{"l.source_id", "?", sourceIDs}, {"l.id", "?", ownIDs}} {
+		if len(c.values) > 0 {
+			if err := list(c.column+` IN (`+marks(len(c.values))+`)`, c.values...); err != nil {
+				return err
 			}
 		}
-		if k := b.byID[l.bookID]; k != nil {
-			k.loans = append(k.loans, l)
-		}
-		return l, nil
-	}, `
-		SELECT l.id, l.book_id, l.user_id, l.borrowed_on, l.due_on, l.returned_on, i.closed
-		FROM loans l LEFT JOIN imported_loans i ON i.run = ? AND i.loan_id = l.id
-		WHERE l.book_id IN (`+marks(len(bookIDs))+`) AND (l.returned_on IS NULL OR l.returned_on >= ? OR i.closed = ?) AND l.borrowed_on <= ?
-		ORDER BY l.id`, slices.Concat([]any{run.ID}, bookIDs, []any{first, false, last}))
-	return err
+	}
+	return nil
 }
 
 // judge finds the loan that a row stands for, or makes it if the rules allow.
-func (b *loanBatch) judge(row library.LoanRecord) (library.Outcome, error) {
+func (b *loanBatch) judge(row loanRow) (library.Outcome, error) {
 	var fields []library.FieldError
-	user, book := b.users[row.CardNumber], b.books[row.Barcode]
+	user, book := b.users[row.userID], b.books[row.bookID]
 	if user == nil {
-		fields = append(fields, library.FieldError{Field: "card_number", Message: "is no user's"})
+		fields = append(fields, library.FieldError{Field: namedBy("user_source_id", row.UserSourceID, "card_number"), Message: "is no user's"})
 	}
 	if book == nil {
-		fields = append(fields, library.FieldError{Field: "barcode", Message: "is no book's"})
+		fields = append(fields, library.FieldError{Field: namedBy("book_source_id", row.BookSourceID, "barcode"), Message: "is no book's"})
 	}
 	if row.BorrowedOn > b.t.today {
 		fields = append(fields, library.FieldError{Field: "borrowed_on", Message: "lies in the future"})
@@ -250,8 +311,18 @@ func (b *loanBatch) judge(row library.LoanRecord) (library.Outcome, error) {
 	} else if r != nil && *r > b.t.today {
 		fields = append(fields, library.FieldError{Field: "returned_on", Message: "lies in the future"})
 	}
+	if row.DueOn != nil && *row.DueOn < row.BorrowedOn {
+		fields = append(fields, library.FieldError{Field: "due_on", Message: "lies before borrowed_on"})
+	}
+	known := b.bySource[row.SourceID]
+	if known != nil && (known.userID != row.userID || known.bookID != row.bookID) {
+		fields = append(fields, library.FieldError{Field: "source_id", Message: "belongs to another loan"})
+	}
 	if fields != nil {
 		return library.Refused, library.ErrInvalid.About(fields...)
+	}
+	if known != nil {
+		return b.judgeKnown(row, user, book, known), nil
 	}
 	if row.ReturnedOn == nil {
 		return b.judgeOpen(row, user, book)
@@ -259,12 +330,82 @@ func (b *loanBatch) judge(row library.LoanRecord) (library.Outcome, error) {
 	return b.judgeClosed(row, user, book)
 }
 
+// namedBy is the column that a row names a record by.
+func namedBy(source, sourceID, column string) string {
+	if sourceID != "" {
+		return source
+	}
+	return column
+}
+
+// judgeKnown: the loan that has the row's source id. What is known of it stays, but that the row closes it.
+func (b *loanBatch) judgeKnown(row loanRow, user *borrower, book *lentBook, l *loan) library.Outcome {
+	if row.ReturnedOn != nil {
+		return b.close(row, user, book, l)
+	}
+	if l.returned != nil && l.claim != claimedOpen {
+		user.open++ // as far as the file has told it
+	}
+	b.claim(l, claimedOpen)
+	return library.Unchanged
+}
+
+// close claims a loan for a row that says when it came back, and closes it where it is open.
+func (b *loanBatch) close(row loanRow, user *borrower, book *lentBook, l *loan) library.Outcome {
+	if l.out() {
+		user.open--
+	}
+	b.claim(l, claimedClosed)
+	if l.returned != nil {
+		return library.Unchanged
+	}
+	l.returned, l.closing = row.ReturnedOn, true
+	b.settle(row, user, l)
+	user.opened--
+	book.opened--
+	book.lent = true
+	return library.Updated
+}
+
+// settle gives a loan that came back its fine: the one that the file says was charged, else one that is charged now.
+func (b *loanBatch) settle(row loanRow, user *borrower, l *loan) {
+	if row.Fine != nil {
+		l.fine = *row.Fine
+		return
+	}
+	l.fine, l.charged = b.t.s.policy.Fine(l.due, *l.returned), true
+	user.charged += l.fine
+}
+
+// newLoan is the loan that a row tells of.
+func (b *loanBatch) newLoan(row loanRow) *loan {
+	due := b.t.s.policy.DueOn(row.BorrowedOn)
+	if row.DueOn != nil {
+		due = *row.DueOn
+	}
+	l := &loan{bookID: row.bookID, userID: row.userID, borrowed: row.BorrowedOn, due: due, returned: row.ReturnedOn, renewals: row.Renewals, sourceID: b.from.stored(0, row.SourceID), new: true}
+	if row.SourceID != "" {
+		b.bySource[row.SourceID] = l
+	}
+	return l
+}
+
+// source gives a loan that was known by its days alone the row's source id.
+func (b *loanBatch) source(row loanRow, l *loan) {
+	if row.SourceID != "" && b.from.id(row.SourceID) == 0 {
+		l.sourceID, l.sourced = row.SourceID, true
+	}
+}
+
+// told reports whether two source ids tell a row from a loan.
+func told(row loanRow, l *loan) bool { return row.SourceID != "" && l.sourceID != "" }
+
 // judgeClosed: the loan that the file has opened before, else the same loan, else an open one that the row closes, else a new one.
-func (b *loanBatch) judgeClosed(row library.LoanRecord, user *borrower, book *lentBook) (library.Outcome, error) {
+func (b *loanBatch) judgeClosed(row loanRow, user *borrower, book *lentBook) (library.Outcome, error) {
 	var found *loan
 	best := 0
 	for _, l := range book.loans {
-		if l.userID != user.id || l.borrowed != row.BorrowedOn || l.claim == claimedClosed || l.returned != nil && *l.returned != *row.ReturnedOn {
+		if l.userID != user.id || l.borrowed != row.BorrowedOn || told(row, l) || l.claim == claimedClosed || l.returned != nil && *l.returned != *row.ReturnedOn {
 			continue
 		}
 		rank := 1
@@ -278,37 +419,23 @@ func (b *loanBatch) judgeClosed(row library.LoanRecord, user *borrower, book *le
 			found, best = l, rank
 		}
 	}
-	policy := b.t.s.policy
 	if found != nil {
-		if found.out() {
-			user.open--
-		}
-		b.claim(found, claimedClosed)
-		if found.returned != nil {
-			return library.Unchanged, nil
-		}
-		found.returned, found.closing = row.ReturnedOn, true
-		found.fine = policy.Fine(found.due, *row.ReturnedOn)
-		user.opened--
-		user.charged += found.fine
-		book.opened--
-		book.lent = true
-		return library.Updated, nil
+		b.source(row, found)
+		return b.close(row, user, book, found), nil
 	}
-	if !book.free(row) {
+	// A loan with an id of its own is taken at its word: the book may have had more copies then.
+	if row.SourceID == "" && !book.free(row) {
 		return library.Refused, errAllCopiesOut
 	}
-	due := policy.DueOn(row.BorrowedOn)
-	l := &loan{bookID: book.id, userID: user.id, borrowed: row.BorrowedOn, due: due, returned: row.ReturnedOn,
-		fine: policy.Fine(due, *row.ReturnedOn), new: true}
-	user.charged += l.fine
+	l := b.newLoan(row)
+	b.settle(row, user, l)
 	book.loans = append(book.loans, l)
 	b.claim(l, claimedClosed)
 	return library.Created, nil
 }
 
 // judgeOpen: the same loan, even where it has come back since, else a new one by the rules of lending.
-func (b *loanBatch) judgeOpen(row library.LoanRecord, user *borrower, book *lentBook) (library.Outcome, error) {
+func (b *loanBatch) judgeOpen(row loanRow, user *borrower, book *lentBook) (library.Outcome, error) {
 	// Of loans of that day one that came back is meant first: had this row opened the one that is open, no row could have
 	// opened the one that came back.
 	var same *loan
@@ -321,7 +448,7 @@ func (b *loanBatch) judgeOpen(row library.LoanRecord, user *borrower, book *lent
 			return library.Refused, library.ErrAlreadyBorrowed
 		}
 		out = out || l.out()
-		if l.borrowed == row.BorrowedOn && l.claim == unclaimed && (same == nil || same.returned == nil && l.returned != nil) {
+		if l.borrowed == row.BorrowedOn && !told(row, l) && l.claim == unclaimed && (same == nil || same.returned == nil && l.returned != nil) {
 			same = l
 		}
 	}
@@ -329,19 +456,25 @@ func (b *loanBatch) judgeOpen(row library.LoanRecord, user *borrower, book *lent
 		if same.returned != nil {
 			user.open++
 		}
+		b.source(row, same)
 		b.claim(same, claimedOpen)
 		return library.Unchanged, nil
 	}
 	if out {
 		return library.Refused, library.ErrAlreadyBorrowed
 	}
-	if user.open >= b.t.s.policy.BorrowLimit {
-		return library.Refused, library.ErrBorrowLimit
+	if row.SourceID == "" {
+		if user.open >= b.t.s.policy.BorrowLimit {
+			return library.Refused, library.ErrBorrowLimit
+		}
+		if !book.free(row) {
+			return library.Refused, errAllCopiesOut
+		}
 	}
-	if !book.free(row) {
+	if book.out() >= book.copies-book.setAside {
 		return library.Refused, errAllCopiesOut
 	}
-	l := &loan{bookID: book.id, userID: user.id, borrowed: row.BorrowedOn, due: b.t.s.policy.DueOn(row.BorrowedOn), new: true}
+	l := b.newLoan(row)
 	user.open++
 	user.opened++
 	book.opened++
@@ -354,8 +487,18 @@ func (b *loanBatch) judgeOpen(row library.LoanRecord, user *borrower, book *lent
 // errAllCopiesOut is library.ErrNotAvailable of another day.
 var errAllCopiesOut = &library.Error{Kind: library.Conflict, Code: library.ErrNotAvailable.Code, Title: library.ErrNotAvailable.Title, Message: "All copies of the book were out at that time."}
 
+// out is how many copies are out as far as the file has told it.
+func (k *lentBook) out() (n int) {
+	for _, l := range k.loans {
+		if l.out() {
+			n++
+		}
+	}
+	return n
+}
+
 // free reports whether on each day of the row's loan, from its day out up to, not including, its day back, a copy was in.
-func (k *lentBook) free(row library.LoanRecord) bool {
+func (k *lentBook) free(row loanRow) bool {
 	from, to := row.BorrowedOn, (&loan{returned: row.ReturnedOn}).end()
 	type change struct {
 		on library.Date
@@ -391,21 +534,25 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 	mark := rand.Int64() // to find the new loans' ids by
 	by, _ := doer(ctx)
 	var inserts []any
-	var fined []*loan // or with a fine of 0
-	n := 0
+	var fresh, fined []*loan
 	for _, l := range b.touched {
+		if l.charged && l.fine > 0 {
+			fined = append(fined, l)
+		}
+		if l.sourced {
+			t.later(`UPDATE loans SET source_id = ? WHERE id = ?`, l.sourceID, l.id)
+		}
 		if l.new {
-			n++
+			fresh = append(fresh, l)
 			closedBy := by
 			if l.returned == nil {
 				closedBy = nil
 			}
-			inserts = append(inserts, l.bookID, l.userID, l.borrowed, l.due, l.returned, l.fine, mark, by, closedBy)
+			inserts = append(inserts, l.bookID, l.userID, l.borrowed, l.due, l.returned, l.fine, l.renewals, null(l.sourceID), mark, by, closedBy)
 		} else if l.closing {
 			if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ?, closed_by = ? WHERE id = ?`, *l.returned, l.fine, by, l.id); err != nil {
 				return err
 			}
-			fined = append(fined, l)
 		}
 	}
 	for _, u := range b.users {
@@ -418,27 +565,26 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 	}
 	started := t.stamp()
 	var claims []any
-	if n > 0 {
-		if err := t.insertMany(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on, fine, opened_op, opened_by, closed_by) VALUES `, n, inserts); err != nil {
+	if len(fresh) > 0 {
+		if err := t.insertMany(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on, fine, renewals, source_id, opened_op, opened_by, closed_by) VALUES `, len(fresh), inserts); err != nil {
 			return err
 		}
-		// The ids of the new ones, by the operation that made them.
+		// The ids of the new ones, by the operation that made them. They are in the order of the rows.
 		var books []any
-		for id := range b.byID {
+		for id := range b.books {
 			books = append(books, id)
 		}
-		made, err := collect(ctx, t, func(scan func(...any) error) (*loan, error) {
-			l := &loan{}
-			err := scan(&l.id, &l.userID, &l.fine, &l.closing)
-			return l, err
-		}, `SELECT id, user_id, fine, returned_on IS NOT NULL FROM loans WHERE book_id IN (`+marks(len(books))+`) AND opened_op = ?`, append(books, mark))
+		ids, err := collect(ctx, t, scanID, `SELECT id FROM loans WHERE book_id IN (`+marks(len(books))+`) AND opened_op = ? ORDER BY id`, append(books, mark))
 		if err != nil {
 			return err
 		}
-		for _, l := range made {
-			claims = append(claims, run.ID, l.id, l.closing, started)
+		if len(ids) != len(fresh) {
+			return fmt.Errorf("of %d new loans %d are there", len(fresh), len(ids))
 		}
-		fined = append(fined, made...)
+		for i, l := range fresh {
+			l.id = ids[i].(int64)
+			claims = append(claims, run.ID, l.id, l.claim == claimedClosed, started)
+		}
 	}
 	if err := b.storeFines(ctx, fined); err != nil {
 		return err
@@ -465,19 +611,15 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 }
 
 // storeFines writes the lines of the users' accounts; what their rows repeat of these is written already.
-func (b *loanBatch) storeFines(ctx context.Context, closed []*loan) error {
-	var lines []any
-	n := 0
-	for _, l := range closed {
-		if l.fine > 0 {
-			n++
-			lines = append(lines, b.t.lineValues(ctx, library.AccountLine{UserID: l.userID, Kind: library.LineFine, Amount: l.fine, LoanID: &l.id})...)
-		}
-	}
-	if n == 0 {
+func (b *loanBatch) storeFines(ctx context.Context, fined []*loan) error {
+	if len(fined) == 0 {
 		return nil
 	}
-	return b.t.insertMany(ctx, insertLines, n, lines)
+	var lines []any
+	for _, l := range fined {
+		lines = append(lines, b.t.lineValues(ctx, library.AccountLine{UserID: l.userID, Kind: library.LineFine, Amount: l.fine, LoanID: &l.id})...)
+	}
+	return b.t.insertMany(ctx, insertLines, len(fined), lines)
 }
 
 // storeBooks writes what the books' rows repeat of their loans, once the loans are written.
@@ -513,7 +655,7 @@ func (b *loanBatch) storeBooks(ctx context.Context) error {
 	for _, id := range ids {
 		f := first[id.(int64)]
 		_, err := b.t.exec(ctx, `UPDATE books SET on_loan = on_loan + ?, first_due_user_id = ?, first_due_on = ?, first_due_stale_since = NULL WHERE id = ?`,
-			b.byID[id.(int64)].opened, f.userID, f.on, id)
+			b.books[id.(int64)].opened, f.userID, f.on, id)
 		if err != nil {
 			return err
 		}

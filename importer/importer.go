@@ -61,7 +61,8 @@ var (
 	bookNeeds   = [][]string{{"barcode"}, {"isbn"}, {"title", "author"}, {"source_id"}}
 	userColumns = []string{"source_id", "card_number", "email", "name"}
 	userNeeds   = [][]string{{"card_number"}, {"email"}, {"source_id"}}
-	loanColumns = []string{"card_number", "barcode", "borrowed_on", "returned_on"}
+	loanColumns = []string{"source_id", "user_source_id", "card_number", "book_source_id", "barcode", "borrowed_on", "due_on", "returned_on", "renewals", "fine"}
+	loanNeeds   = [][]string{{"card_number", "barcode", "borrowed_on", "returned_on"}, {"user_source_id", "book_source_id", "borrowed_on", "returned_on"}}
 )
 
 // CheckColumns says which of the columns is none of a file's kind, which is books, users or loans.
@@ -88,14 +89,14 @@ func (m *Import) Users(ctx context.Context, file string, r io.Reader) (Summary, 
 	return run(ctx, m, file, r, &table{columns: userColumns, needs: userNeeds}, userRow, m.Store.ImportUsers)
 }
 
-// Loans imports the history of loans: the columns card_number, barcode, borrowed_on and returned_on, which is empty
-// where the book is still out. Errors are those of Books.
+// Loans imports the history of loans: the columns source_id, card_number or user_source_id, barcode or book_source_id,
+// borrowed_on, due_on, returned_on, which is empty where the book is still out, renewals and fine. Errors are those of Books.
 func (m *Import) Loans(ctx context.Context, file string, r io.Reader) (Summary, error) {
 	loans, err := m.Store.BeginLoans(ctx)
 	if err != nil {
 		return Summary{File: file}, err
 	}
-	s, err := run(ctx, m, file, r, &table{columns: loanColumns, needs: [][]string{loanColumns}}, loanRow,
+	s, err := run(ctx, m, file, r, &table{columns: loanColumns, needs: loanNeeds}, loanRow,
 		func(ctx context.Context, rows []library.LoanRecord) ([]library.Imported, error) {
 			return m.Store.ImportLoans(ctx, &loans, rows)
 		})

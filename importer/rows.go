@@ -2,11 +2,13 @@ package importer
 
 import (
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
@@ -159,15 +161,50 @@ func loanRow(c cells, _ bool) (r row[library.LoanRecord], err error) {
 		}
 		return d
 	}
+	number := func(column string) (n int, given bool) {
+		s, _ := c.get(column)
+		if s == "" {
+			return 0, false
+		}
+		n, ok := whole(s)
+		if !ok || n < 0 {
+			wrong = append(wrong, library.FieldError{Field: column, Message: "must be a whole number, 0 or more"})
+		}
+		return n, true
+	}
+	c.identify("source_id", &r.record.SourceID)
+	c.identify("user_source_id", &r.record.UserSourceID)
 	c.identify("card_number", &r.record.CardNumber)
+	c.identify("book_source_id", &r.record.BookSourceID)
 	c.identify("barcode", &r.record.Barcode)
+	if utf8.RuneCountInString(r.record.SourceID) > library.MaxSourceID {
+		wrong = append(wrong, library.FieldError{Field: "source_id", Message: fmt.Sprintf("must be at most %d characters long", library.MaxSourceID)})
+	}
 	r.record.BorrowedOn = date("borrowed_on")
 	if s, _ := c.get("returned_on"); s != "" {
 		d := date("returned_on")
 		r.record.ReturnedOn = &d
 	}
+	if s, _ := c.get("due_on"); s != "" {
+		d := date("due_on")
+		r.record.DueOn = &d
+	}
+	r.record.Renewals, _ = number("renewals")
+	if n, given := number("fine"); given && r.record.ReturnedOn != nil {
+		fine := int64(n)
+		r.record.Fine = &fine
+	}
 	if wrong != nil {
 		return r, library.ErrInvalid.About(wrong...)
+	}
+	if r.record.SourceID != "" {
+		r.keys = []key{keyOf("source_id", r.record.SourceID)}
+		says := []string{r.record.UserSourceID, r.record.CardNumber, r.record.BookSourceID, r.record.Barcode, r.record.BorrowedOn.String()}
+		for _, column := range []string{"due_on", "returned_on", "renewals", "fine"} {
+			cell, _ := c.get(column)
+			says = append(says, cell)
+		}
+		r.says = uint32(hashOf(says...))
 	}
 	return r, nil
 }

@@ -20,7 +20,8 @@ type Importer interface {
 	// BeginLoans begins a run of an import of loans; EndLoans ends it.
 	BeginLoans(ctx context.Context) (run LoanRun, err error)
 	// ImportLoans takes the next batch of a run's loans, in the order of the file. A row stands for one loan, and two
-	// identical rows of a run for two, so that importing the same rows again changes nothing.
+	// identical rows of a run for two, so that importing the same rows again changes nothing. A row with a source id is taken at its
+	// word, but that no more copies may be out than there are: neither limits nor the copies of another day keep it out.
 	ImportLoans(ctx context.Context, run *LoanRun, rows []LoanRecord) ([]Imported, error)
 	EndLoans(ctx context.Context, run LoanRun) error
 }
@@ -33,10 +34,20 @@ type LoanRun struct {
 
 // LoanRecord is a loan as a library's records name it.
 type LoanRecord struct {
-	CardNumber, Barcode string
-	BorrowedOn          Date
+	// SourceID is the loan's id in the system that it comes from, "" where it is known by its days alone.
+	SourceID string
+	// UserSourceID and BookSourceID are the source ids of whom and what it names; CardNumber and Barcode count where these are "" or
+	// are nobody's.
+	UserSourceID, CardNumber string
+	BookSourceID, Barcode    string
+	BorrowedOn               Date
 	// ReturnedOn is nil where the book is still out.
 	ReturnedOn *Date
+	// DueOn is nil where it is as by the rules in force.
+	DueOn    *Date
+	Renewals int
+	// Fine is what was charged when the book came back, and is not charged again; nil where the rules in force make it, and it is.
+	Fine *int64
 }
 
 // Imported says what became of one record.

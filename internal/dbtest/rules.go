@@ -48,7 +48,7 @@ func CheckRules(t testing.TB, pool *sql.DB, p library.Policy) {
 			WHERE (a.kind = 'fine') <> (a.loan_id IS NOT NULL)
 			   OR a.kind = 'fine' AND (l.id IS NULL OR l.user_id <> a.user_id OR l.returned_on IS NULL OR l.fine <> a.amount)`},
 		{"each fine has a line, but where what the user owes has been taken over from before", `
-			SELECT l.id FROM loans l WHERE l.fine > 0 AND NOT EXISTS (SELECT 1 FROM account_lines a WHERE a.loan_id = l.id)
+			SELECT l.id FROM loans l WHERE l.fine > 0 AND l.source_id IS NULL AND NOT EXISTS (SELECT 1 FROM account_lines a WHERE a.loan_id = l.id)
 				AND NOT EXISTS (SELECT 1 FROM account_lines a WHERE a.user_id = l.user_id AND a.kind = 'opening')`},
 		{"an account is taken over once", `SELECT a.user_id FROM account_lines a WHERE a.kind = 'opening' GROUP BY a.user_id HAVING COUNT(*) > 1`},
 		{"a book's row tells what is due first of its open loans", `
