@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("LIBRARY_TEST_PROGRAM") != "" {
 		main()
 	}
+	flag.Set("rapid.checks", "8") // each with databases of its own; -rapid.checks makes it more
 	dbtest.Main(m)
 }
 

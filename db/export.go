@@ -34,29 +34,30 @@ var exporters = map[library.ExportFile]exporter{
 	},
 	library.ExportUsers: {
 		query: `
-			SELECT u.id, u.source_id, u.card_number, u.email, u.name
+			SELECT u.id, u.source_id, u.card_number, u.email, u.name, u.status, u.status_reason, u.total_fines
 			FROM users u WHERE u.id > ? AND u.deleted_at IS NULL ORDER BY u.id LIMIT ?`,
 		scan: func(from origin, scan func(...any) error) (r library.ExportRow, err error) {
-			var source, card, email, name text
-			err = scan(&r.Place.ID, &source, &card, &email, &name)
-			r.Cells = []string{from.of(r.Place.ID, string(source)), string(card), string(email), string(name)}
+			var source, card, email, name, status, reason text
+			var balance int64
+			err = scan(&r.Place.ID, &source, &card, &email, &name, &status, &reason, &balance)
+			r.Cells = []string{from.of(r.Place.ID, string(source)), string(card), string(email), string(name), string(status), string(reason), strconv.FormatInt(balance, 10)}
 			return r, err
 		},
 	},
 	library.ExportLoans: {
 		// The page is cut before the joins: those of deleted users may be many, one behind the other.
 		query: `
-			SELECT l.id, l.source_id, u.id, u.source_id, u.card_number, b.id, b.source_id, l.borrowed_on, l.due_on, l.returned_on,
+			SELECT l.id, l.source_id, u.id, u.source_id, u.card_number, b.id, b.source_id, c.barcode, l.borrowed_on, l.due_on, l.returned_on,
 			       l.renewals, l.fine, u.deleted_at IS NULL AND b.deleted_at IS NULL
 			FROM (SELECT id FROM loans WHERE id > ? ORDER BY id LIMIT ?) page JOIN loans l ON l.id = page.id
-			JOIN users u ON u.id = l.user_id JOIN books b ON b.id = l.book_id ORDER BY l.id`,
+			JOIN users u ON u.id = l.user_id JOIN books b ON b.id = l.book_id LEFT JOIN copies c ON c.id = l.copy_id ORDER BY l.id`,
 		scan: func(from origin, scan func(...any) error) (r library.ExportRow, err error) {
-			var source, userSource, card, bookSource text
+			var source, userSource, card, bookSource, barcode text
 			var user, book, renewals, fine int64
 			var borrowed, due library.Date
 			var returned *library.Date
 			var whole bool
-			err = scan(&r.Place.ID, &source, &user, &userSource, &card, &book, &bookSource, &borrowed, &due, &returned, &renewals, &fine, &whole)
+			err = scan(&r.Place.ID, &source, &user, &userSource, &card, &book, &bookSource, &barcode, &borrowed, &due, &returned, &renewals, &fine, &whole)
 			if err != nil || !whole {
 				return r, err
 			}
@@ -64,7 +65,7 @@ var exporters = map[library.ExportFile]exporter{
 			if returned != nil {
 				back, charged = returned.String(), strconv.FormatInt(fine, 10)
 			}
-			r.Cells = []string{from.of(r.Place.ID, string(source)), from.of(user, string(userSource)), string(card), from.of(book, string(bookSource)), "",
+			r.Cells = []string{from.of(r.Place.ID, string(source)), from.of(user, string(userSource)), string(card), from.of(book, string(bookSource)), string(barcode),
 				borrowed.String(), due.String(), back, strconv.FormatInt(renewals, 10), charged}
 			return r, nil
 		},

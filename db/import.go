@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
@@ -226,7 +227,8 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 			for _, b := range books {
 				args = append(args, b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies, null(b.SourceID))
 			}
-			return t.insertIndexed(ctx, words.Books, `INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies, source_id) VALUES `, len(books), args)
+			_, err := t.insertIndexed(ctx, words.Books, `INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies, source_id) VALUES `, len(books), args)
+			return err
 		},
 		update: func(ctx context.Context, t *tx, b library.Book) error {
 			if b.SourceID != "" {
@@ -339,10 +341,16 @@ func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]
 		check: func(_, _ *library.User) error { return nil },
 		insert: func(ctx context.Context, t *tx, users []*library.User) error {
 			var args []any
+			owing := false
 			for _, u := range users {
-				args = append(args, u.Name, null(u.Email), null(library.EmailKey(u.Email)), null(u.CardNumber), null(u.SourceID), string(u.Status), null(u.StatusReason))
+				owing = owing || u.TotalFines > 0
+				args = append(args, u.Name, null(u.Email), null(library.EmailKey(u.Email)), null(u.CardNumber), null(u.SourceID), string(u.Status), null(u.StatusReason), u.TotalFines, u.TotalFines)
 			}
-			return t.insertIndexed(ctx, words.Users, `INSERT INTO users (name, email, email_folded, card_number, source_id, status, status_reason) VALUES `, len(users), args)
+			first, err := t.insertIndexed(ctx, words.Users, `INSERT INTO users (name, email, email_folded, card_number, source_id, status, status_reason, total_fines, balance) VALUES `, len(users), args)
+			if err != nil || !owing {
+				return err
+			}
+			return t.openAccounts(ctx, first)
 		},
 		update: func(ctx context.Context, t *tx, u library.User) error {
 			if u.SourceID != "" {
@@ -353,6 +361,19 @@ func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]
 		words:  words.Users,
 		number: func(u *library.User) int64 { return u.ID },
 	})
+}
+
+// openAccounts writes the opening lines of the users, from an id on, who were inserted with a balance.
+func (t *tx) openAccounts(ctx context.Context, first int64) error {
+	lines, err := collect(ctx, t, func(scan func(...any) error) ([]any, error) {
+		line := library.AccountLine{Kind: library.LineOpening}
+		err := scan(&line.UserID, &line.Amount)
+		return t.lineValues(ctx, line), err
+	}, `SELECT u.id, u.balance FROM users u WHERE u.id >= ? AND u.balance > 0 AND NOT EXISTS (SELECT 1 FROM account_lines a WHERE a.user_id = u.id)`, []any{first})
+	if err != nil {
+		return err
+	}
+	return t.insertMany(ctx, insertLines, len(lines), slices.Concat(lines...))
 }
 
 func namedUsers(from origin, rows []library.User) []in {

@@ -42,16 +42,16 @@ func (t *tx) queue(list []words.Statement) {
 	}
 }
 
-// insertIndexed inserts n rows by one statement, and takes them into their index.
-func (t *tx) insertIndexed(ctx context.Context, x words.Index, insert string, n int, args []any) error {
-	id, err := t.insert(ctx, insert+rowsOf(n, len(args)), args...)
+// insertIndexed inserts n rows by one statement, takes them into their index, and returns the first one's id.
+func (t *tx) insertIndexed(ctx context.Context, x words.Index, insert string, n int, args []any) (id int64, err error) {
+	id, err = t.insert(ctx, insert+rowsOf(n, len(args)), args...)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if t.s.database.Engine == connect.SQLite { // which returns the last one's id, and MySQL the first one's
 		id -= int64(n) - 1
 	}
-	return t.indexed(ctx, x, `r.id >= ? AND t.text IS NULL AND r.deleted_at IS NULL`, id)
+	return id, t.indexed(ctx, x, `r.id >= ? AND t.text IS NULL AND r.deleted_at IS NULL`, id)
 }
 
 // finder carries out one search.

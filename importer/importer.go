@@ -59,7 +59,7 @@ func (s Summary) String() string {
 var (
 	bookColumns = []string{"source_id", "barcode", "isbn", "title", "author", "published_year", "language", "category", "copies"}
 	bookNeeds   = [][]string{{"barcode"}, {"isbn"}, {"title", "author"}, {"source_id"}}
-	userColumns = []string{"source_id", "card_number", "email", "name"}
+	userColumns = []string{"source_id", "card_number", "email", "name", "status", "status_reason", "balance"}
 	userNeeds   = [][]string{{"card_number"}, {"email"}, {"source_id"}}
 	loanColumns = []string{"source_id", "user_source_id", "card_number", "book_source_id", "barcode", "borrowed_on", "due_on", "returned_on", "renewals", "fine"}
 	loanNeeds   = [][]string{{"card_number", "barcode", "borrowed_on", "returned_on"}, {"user_source_id", "book_source_id", "borrowed_on", "returned_on"}}
@@ -83,7 +83,8 @@ func (m *Import) Books(ctx context.Context, file string, r io.Reader) (Summary, 
 	return run(ctx, m, file, r, &table{columns: bookColumns, needs: bookNeeds}, bookRow, m.Store.ImportBooks)
 }
 
-// Users imports members: the columns source_id, card_number, email and name, of which a row needs one of the first three.
+// Users imports members: the columns source_id, card_number, email, name, status, status_reason and balance, of which a row
+// needs one of the first three. A balance counts for who is new.
 // Errors are those of Books.
 func (m *Import) Users(ctx context.Context, file string, r io.Reader) (Summary, error) {
 	return run(ctx, m, file, r, &table{columns: userColumns, needs: userNeeds}, userRow, m.Store.ImportUsers)

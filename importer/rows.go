@@ -120,7 +120,17 @@ func bookRow(c cells, lenient bool) (r row[func(*library.Book)], err error) {
 
 // userRow is what a row writes into a user.
 func userRow(c cells, lenient bool) (r row[func(*library.User)], err error) {
+	var wrong []library.FieldError
+	balance, _ := c.number("balance", &wrong)
+	status, _ := c.get("status")
 	r.record = func(u *library.User) {
+		if u.ID == 0 {
+			u.TotalFines = balance
+		}
+		if status != "" {
+			u.Status = library.UserStatus(strings.ToLower(status))
+		}
+		c.write("status_reason", &u.StatusReason)
 		c.write("name", &u.Name)
 		c.identify("source_id", &u.SourceID)
 		c.identify("card_number", &u.CardNumber)
@@ -128,7 +138,7 @@ func userRow(c cells, lenient bool) (r row[func(*library.User)], err error) {
 	}
 	var fresh library.User
 	r.record(&fresh)
-	wrong := c.wrong(nil, fresh.Clean())
+	wrong = c.wrong(wrong, fresh.Clean())
 	if lenient && c.without == nil && fresh.CardNumber != "" && onlyOf(wrong, "email") {
 		c.without = fieldNames(wrong)
 		r, err = userRow(c, true)
@@ -138,7 +148,7 @@ func userRow(c cells, lenient bool) (r row[func(*library.User)], err error) {
 	if wrong != nil {
 		return r, library.ErrInvalid.About(wrong...)
 	}
-	r.says = uint32(hashOf(fresh.SourceID, fresh.CardNumber, fresh.Email, fresh.Name))
+	r.says = uint32(hashOf(fresh.SourceID, fresh.CardNumber, fresh.Email, fresh.Name, string(fresh.Status), fresh.StatusReason, strconv.FormatInt(balance, 10)))
 	if fresh.SourceID != "" {
 		r.keys = append(r.keys, keyOf("source_id", fresh.SourceID))
 	}
@@ -161,17 +171,6 @@ func loanRow(c cells, _ bool) (r row[library.LoanRecord], err error) {
 		}
 		return d
 	}
-	number := func(column string) (n int, given bool) {
-		s, _ := c.get(column)
-		if s == "" {
-			return 0, false
-		}
-		n, ok := whole(s)
-		if !ok || n < 0 {
-			wrong = append(wrong, library.FieldError{Field: column, Message: "must be a whole number, 0 or more"})
-		}
-		return n, true
-	}
 	c.identify("source_id", &r.record.SourceID)
 	c.identify("user_source_id", &r.record.UserSourceID)
 	c.identify("card_number", &r.record.CardNumber)
@@ -189,9 +188,9 @@ func loanRow(c cells, _ bool) (r row[library.LoanRecord], err error) {
 		d := date("due_on")
 		r.record.DueOn = &d
 	}
-	r.record.Renewals, _ = number("renewals")
-	if n, given := number("fine"); given && r.record.ReturnedOn != nil {
-		fine := int64(n)
+	renewals, _ := c.number("renewals", &wrong)
+	r.record.Renewals = int(renewals)
+	if fine, given := c.number("fine", &wrong); given && r.record.ReturnedOn != nil {
 		r.record.Fine = &fine
 	}
 	if wrong != nil {
@@ -272,6 +271,23 @@ func onlyISBN(s string) string {
 	}
 	return isbn
 }
+
+// number is the cell of a column as a number that is never negative; given is false where there is none.
+func (c cells) number(column string, wrong *[]library.FieldError) (n int64, given bool) {
+	s, _ := c.get(column)
+	if s == "" {
+		return 0, false
+	}
+	read, ok := whole(s)
+	if !ok || read < 0 || read > maxNumber {
+		*wrong = append(*wrong, library.FieldError{Field: column, Message: fmt.Sprintf("must be a whole number from 0 to %d", maxNumber)})
+		return 0, true
+	}
+	return int64(read), true
+}
+
+// maxNumber is the largest balance, fine or number of renewals that a file may have.
+const maxNumber = 1_000_000_000
 
 // whole reads 3, and the 3.0 that a spreadsheet makes of it.
 func whole(s string) (int, bool) {

@@ -24,7 +24,7 @@ const (
 // exportColumns are the first lines of the files.
 var exportColumns = map[ExportFile][]string{
 	ExportBooks: {"source_id", "barcode", "isbn", "title", "author", "published_year", "language", "category", "copies"},
-	ExportUsers: {"source_id", "card_number", "email", "name"},
+	ExportUsers: {"source_id", "card_number", "email", "name", "status", "status_reason", "balance"},
 	ExportLoans: {"source_id", "user_source_id", "card_number", "book_source_id", "barcode", "borrowed_on", "due_on", "returned_on", "renewals", "fine"},
 }
 
