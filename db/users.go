@@ -263,6 +263,23 @@ func (s *Store) DeleteUser(ctx context.Context, id int64, check func(library.Use
 				return nothing, err
 			}
 		}
+		hasHolds, err := t.hasHolds(ctx, id)
+		if err != nil {
+			return nothing, err
+		}
+		var refusals []*library.Error
+		if len(u.BorrowedBooks) > 0 {
+			refusals = append(refusals, library.ErrHasOpenLoans)
+		}
+		if hasHolds {
+			refusals = append(refusals, library.ErrHasHolds)
+		}
+		if u.TotalFines != 0 {
+			refusals = append(refusals, library.ErrHasBalance)
+		}
+		if len(refusals) > 0 {
+			return nothing, library.Refuse(refusals...)
+		}
 		n, err := t.exec(ctx, `
 			UPDATE users SET deleted_at = ?, name = '', email = NULL, email_folded = NULL, card_number = NULL, status = 'active', status_reason = NULL
 			WHERE id = ? AND deleted_at IS NULL AND open_loans = 0`, t.stamp(), id)

@@ -224,6 +224,38 @@ func TestDeletedUserIsForgottenAndTheLoansStay(t *testing.T) {
 	})
 }
 
+func TestDeleteUser_refused(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		s := d.Open(t, at(&c, library.DefaultPolicy))
+		lent, held, u, other := newBook(t, s, 1), newBook(t, s, 1), newUser(t, s), newUser(t, s)
+		for book, user := range map[int64]int64{lent.ID: u.ID, held.ID: other.ID} {
+			_, err := s.Borrow(ctx, book, user)
+			refused(t, err, "")
+		}
+		_, err := s.PlaceHold(ctx, held.ID, u.ID)
+		refused(t, err, "")
+		owed := library.AccountLine{UserID: u.ID, Kind: library.LineCharge, Amount: 2, Reason: "torn"}
+		_, _, err = s.AddLine(ctx, owed)
+		refused(t, err, "")
+		reasons(t, s.DeleteUser(ctx, u.ID, nil), "has_open_loans", "has_holds", "has_balance")
+		_, err = s.Return(ctx, lent.ID, u.ID)
+		refused(t, err, "")
+		reasons(t, s.DeleteUser(ctx, u.ID, nil), "has_holds", "has_balance")
+		_, err = s.Return(ctx, held.ID, other.ID)
+		refused(t, err, "")
+		c.addDays(library.DefaultPolicy.HoldDays + 1) // nobody has looked, and the hold has expired
+		reasons(t, s.DeleteUser(ctx, u.ID, nil), "has_balance")
+		owed.Kind = library.LineWaiver
+		_, _, err = s.AddLine(ctx, owed)
+		refused(t, err, "")
+		refused(t, s.DeleteUser(ctx, u.ID, nil), "")
+		refused(t, s.DeleteBook(ctx, held.ID, nil), "")
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+	})
+}
+
 func TestUsersArePagedByKey(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
 		s := d.Open(t)

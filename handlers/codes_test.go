@@ -206,6 +206,7 @@ func TestCodes(t *testing.T) {
 		"loan_not_found":              {""}, "list-user-loans user_not_found": {""},
 
 		"get-account user_not_found": {""}, "add-payment user_not_found": {""}, "add-waiver user_not_found": {""}, "add-charge user_not_found": {""},
+		"has_balance":     {"POST /users/ " + user, "POST /users/1/charges " + `{"amount":2,"reason":"lost"}`, ""},
 		"exceeds_balance": {"POST /users/ " + user, "POST /users/1/charges " + `{"amount":2,"reason":"lost"}`, ""},
 
 		"explain-problem not_found": {"GET /problems/none"},

@@ -44,7 +44,7 @@ func (a *api) users() []route {
 			Method: "DELETE", Path: "/users/{user_id}", ID: "delete-user", Tag: tagUsers, Success: 204, Role: admin,
 			Summary: "Delete a user",
 			Text:    "Its returned loans stay as history without the name; email and card number are free again.",
-			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrHasOpenLoans),
+			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrHasOpenLoans, library.ErrHasHolds, library.ErrHasBalance),
 		}, a.deleteUser),
 	}
 }

@@ -5,8 +5,13 @@ import "context"
 // MaxAmount is what one line of an account may come to at the most, in whole units of money.
 const MaxAmount = 1_000_000_000
 
-// ErrExceedsBalance: a payment or a waiver is of no more than what is owed.
-var ErrExceedsBalance = &Error{Kind: Conflict, Code: "exceeds_balance", Title: "More than is owed", Message: "The user does not owe as much."}
+// The refusals about accounts.
+var (
+	// ErrExceedsBalance: a payment or a waiver is of no more than what is owed.
+	ErrExceedsBalance = &Error{Kind: Conflict, Code: "exceeds_balance", Title: "More than is owed", Message: "The user does not owe as much."}
+	// ErrHasBalance: who owes something cannot be deleted.
+	ErrHasBalance = &Error{Kind: Conflict, Code: "has_balance", Title: "Owes something", Message: "Who owes something cannot be deleted: it has to be paid or waived first."}
+)
 
 // Account is what a user owes and has owed, in whole units of money.
 type Account struct {

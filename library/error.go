@@ -54,7 +54,7 @@ func Refusals() []*Error {
 		ErrNotAvailable, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotBorrowed, ErrHasOpenLoans, ErrLoanNotFound, ErrRenewalLimit, ErrOverdue,
 		ErrCopyOnLoan, ErrCopyNotCirculating, ErrBlocked, ErrFinesOwed,
 		ErrHoldNotFound, ErrAvailable, ErrAlreadyOnHold, ErrHoldLimit, ErrOnHold, ErrHasHolds, ErrCopiesOnHold,
-		ErrExceedsBalance,
+		ErrExceedsBalance, ErrHasBalance,
 		ErrKeyNeeded, ErrKeyUnknown, ErrSessionEnded, ErrNotAllowed, ErrTooManyFailures, ErrKeyNotFound,
 	}
 }

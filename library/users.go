@@ -86,6 +86,6 @@ type Users interface {
 	UpdateUser(ctx context.Context, id int64, change func(*User) error) (User, error)
 	// DeleteUser forgets a user; returned loans stay as history without the name, card number and email are free again.
 	// check is given the stored user, locked and with the books that are out, and may refuse; nil asks nothing.
-	// Refusals: ErrUserNotFound, ErrHasOpenLoans, and what check returns.
+	// Refusals: ErrUserNotFound, what check returns, and with all Reasons ErrHasOpenLoans, ErrHasHolds, ErrHasBalance.
 	DeleteUser(ctx context.Context, id int64, check func(User) error) error
 }
