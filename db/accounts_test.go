@@ -397,3 +397,63 @@ func TestAccountOfManyLines(t *testing.T) {
 		})
 	}
 }
+
+// Repairs of four instances run at once, while users pay and return, also at an older release, which knows nothing of accounts.
+func TestAccountsAreRepairedMeanwhile(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		p := library.Policy{BorrowLimit: 2, LoanDays: 1, FinePerDay: 2}
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		stores := make([]*db.Store, 4)
+		for i := range stores {
+			stores[i] = d.Open(t, at(&c, p))
+		}
+		pool := d.SQL(t)
+		old, users := newBook(t, stores[0], 1), make([]library.User, 12)
+		for i := range users {
+			users[i] = newUser(t, stores[0])
+			_, err := stores[0].Borrow(ctx, newBook(t, stores[0], 1).ID, users[i].ID)
+			refused(t, err, "")
+			if _, err := pool.Exec(`UPDATE users SET total_fines = ? WHERE id = ?`, i, users[i].ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.addDays(4)
+		got := atOnce(t, 4*len(users), func(i int) error {
+			s, u := stores[i%4], users[i/4]
+			switch i % 4 {
+			case 0:
+				_, err := s.Migrate(ctx)
+				return err
+			case 1:
+				loans, _, err := s.FindUserLoans(ctx, library.LoanFilter{UserID: u.ID, Status: library.LoanOverdue}, library.LoanPage{Limit: 1})
+				if err == nil {
+					_, err = s.Return(ctx, loans[0].BookID, u.ID)
+				}
+				return err
+			case 2:
+				_, _, err := s.AddLine(ctx, library.AccountLine{UserID: u.ID, Kind: library.LinePayment, Amount: int64(max(1, i/4))})
+				if i/4 == 0 && library.CodeOf(err) == library.ErrExceedsBalance.Code {
+					err = nil // who owed nothing, and nothing yet
+				}
+				return err
+			}
+			_, err := pool.Exec(`INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on, fine) VALUES (?, ?, '2026-02-01', '2026-02-02', '2026-02-04', 4)`, old.ID, u.ID)
+			if err == nil {
+				_, err = pool.Exec(`UPDATE users SET total_fines = total_fines + 4 WHERE id = ?`, u.ID)
+			}
+			return err
+		})
+		wantCodes(t, got, map[string]int{"": 4 * len(users)})
+		_, err := stores[0].Migrate(ctx)
+		refused(t, err, "")
+		for i, u := range users {
+			a := account(t, stores[0], u.ID)
+			sumsUp(t, a)
+			if want := int64(i) + 6 + 4; a.Charged != want {
+				t.Errorf("user %d is charged %d, want %d", i, a.Charged, want)
+			}
+		}
+		dbtest.CheckRules(t, pool, p)
+	})
+}

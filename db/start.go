@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"library-management/db/schema"
+	"library-management/library"
 )
 
 // Migration is one step of the schema.
@@ -23,10 +24,13 @@ var ErrOriginal = schema.ErrOriginal
 func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	applied, err := schema.Migrate(ctx, s.database, s.log)
 	if err == nil {
-		err = schema.Repair(ctx, s.database, s.log)
+		err = schema.Repair(ctx, s.database, s.today, s.log)
 	}
 	return applied, err
 }
+
+// today is the date in the library's time zone.
+func (s *Store) today() library.Date { return s.policy.Today(s.now()) }
 
 // MigrateAtStart brings the schema up to date for a process that has something else to do: see schema.MigrateAtStart.
 func (s *Store) MigrateAtStart(ctx context.Context) ([]Migration, error) {
@@ -62,7 +66,7 @@ func (s *Store) Start(ctx context.Context, migrate bool, giveUp func(error)) {
 			return
 		}
 		for wait := time.Minute; ; wait = min(2*wait, time.Hour) { // soon at first, while older releases are being replaced
-			if err := schema.Repair(ctx, s.database, s.log); err != nil && ctx.Err() == nil {
+			if err := schema.Repair(ctx, s.database, s.today, s.log); err != nil && ctx.Err() == nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "repair broken off", slog.String("error", err.Error()))
 			}
 			if s.frozen { // timers stand still between its requests

@@ -17,25 +17,32 @@ import (
 
 // repairs fill in what older releases leave out of the columns that they do not know. Each goes through its rows in small steps
 // and looks at every row anew, so it may be broken off anywhere, and others may run it or write at the same time.
-var repairs = []struct {
-	name string
-	run  func(context.Context, *sql.DB, connect.Engine, *slog.Logger) error
-}{
-	{"email keys", foldEmails},
-	{"loans due first", findFirstDue},
-	{"words of books", fillWords(words.Books)},
-	{"words of users", fillWords(words.Users)},
+func repairs(today func() library.Date) []repair {
+	return []repair{
+		{"email keys", foldEmails},
+		{"loans due first", findFirstDue},
+		{"words of books", fillWords(words.Books)},
+		{"words of users", fillWords(words.Users)},
+		{"accounts", addLines(today)},
+		{"blocks of the deleted", liftBlocks},
+	}
 }
 
-// Repair fills in what older releases left out, on a schema that is Current. It ends with ctx, between two steps.
-func Repair(ctx context.Context, d *connect.Database, log *slog.Logger) error {
+type repair struct {
+	name string
+	run  func(context.Context, *sql.DB, connect.Engine, *slog.Logger) error
+}
+
+// Repair fills in what older releases left out, on a schema that is Current. It ends with ctx, between two steps. today is the
+// library's date.
+func Repair(ctx context.Context, d *connect.Database, today func() library.Date, log *slog.Logger) error {
 	pool, err := d.Migrations()
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
 	pool.SetMaxOpenConns(1)
-	for _, r := range repairs {
+	for _, r := range repairs(today) {
 		if err := r.run(ctx, pool, d.Engine, log); err != nil {
 			return fmt.Errorf("repair %s: %w", r.name, err)
 		}
@@ -281,4 +288,160 @@ func changeWords(ctx context.Context, pool *sql.DB, engine connect.Engine, x wor
 		}
 	}
 	return tx.Commit()
+}
+
+// liftBlocks takes from users whom an older release has deleted what it does not know of: the reason of a block may name them.
+func liftBlocks(ctx context.Context, pool *sql.DB, _ connect.Engine, _ *slog.Logger) error {
+	ids, err := collect(ctx, pool, func(scan func(...any) error) (id int64, err error) {
+		err = scan(&id)
+		return id, err
+	}, `SELECT id FROM users WHERE status = 'blocked' AND deleted_at IS NOT NULL`)
+	for _, id := range ids {
+		if err == nil {
+			_, err = pool.ExecContext(ctx, `UPDATE users SET status = 'active', status_reason = NULL WHERE id = ? AND deleted_at IS NOT NULL`, id)
+		}
+	}
+	return err
+}
+
+// addLines adds to the accounts what older releases have added to users.total_fines alone, so that users.balance, the sum of the
+// lines, is the same. Who has no line LineOpening gets one of the whole difference. For who has one, an older release has charged fines
+// beside this one since: each gets the line of its loan, the newest first as far as the difference goes. What is left, which only
+// somebody at the database's own console can have changed, becomes a charge or a waiver.
+func addLines(today func() library.Date) func(context.Context, *sql.DB, connect.Engine, *slog.Logger) error {
+	return func(ctx context.Context, pool *sql.DB, engine connect.Engine, _ *slog.Logger) error {
+		return eachRange(ctx, pool, "users", func(after, upTo int64) error {
+			// Without a lock, so that some may be right by now.
+			ids, err := collect(ctx, pool, func(scan func(...any) error) (id any, err error) {
+				var n int64
+				err = scan(&n)
+				return n, err
+			}, `SELECT u.id FROM users u WHERE u.id > ? AND u.id <= ? AND u.total_fines <> u.balance ORDER BY u.id`, after, upTo)
+			if err != nil {
+				return err
+			}
+			for some := range slices.Chunk(ids, repairBatch) {
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				for end := time.Now().Add(sqliteTurns); ; time.Sleep(rand.N(50 * time.Millisecond)) {
+					err := addLinesOf(ctx, pool, engine, today(), some)
+					if err == nil {
+						break
+					}
+					if !busy(err) || ctx.Err() != nil || time.Now().After(end) {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// owing is a user whose account lacks lines.
+type owing struct {
+	id, missing int64
+	opened      bool // has a line LineOpening
+	fines       []unposted
+}
+
+// unposted is a fine that was charged for a loan and has no line.
+type unposted struct {
+	loan, amount int64
+	on           library.Date
+}
+
+// addLinesOf locks the users, in the order of their ids as everybody does, looks at them again and writes.
+func addLinesOf(ctx context.Context, pool *sql.DB, engine connect.Engine, today library.Date, ids []any) error {
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	lock := map[connect.Engine]string{connect.MySQL: ` FOR UPDATE`}[engine] // SQLite's transactions are alone
+	in := func(n int) string { return `IN (?` + strings.Repeat(`, ?`, n-1) + `)` }
+	users, err := collect(ctx, tx, func(scan func(...any) error) (*owing, error) {
+		u := &owing{}
+		err := scan(&u.id, &u.missing)
+		return u, err
+	}, `SELECT id, total_fines - balance FROM users WHERE id `+in(len(ids))+` ORDER BY id`+lock, ids...)
+	if err != nil {
+		return err
+	}
+	users = slices.DeleteFunc(users, func(u *owing) bool { return u.missing == 0 })
+	if len(users) == 0 {
+		return nil
+	}
+	byID, ids := map[int64]*owing{}, nil
+	for _, u := range users {
+		byID[u.id], ids = u, append(ids, u.id)
+	}
+	opened, err := collect(ctx, tx, func(scan func(...any) error) (user any, err error) {
+		var id int64
+		if err = scan(&id); err == nil {
+			byID[id].opened = true
+		}
+		return id, err
+	}, `SELECT user_id FROM account_lines WHERE user_id `+in(len(ids))+` AND kind = 'opening'`, ids...)
+	if err != nil {
+		return err
+	}
+	if len(opened) > 0 {
+		_, err := collect(ctx, tx, func(scan func(...any) error) (f unposted, err error) {
+			var user int64
+			if err = scan(&user, &f.loan, &f.amount, &f.on); err == nil {
+				byID[user].fines = append(byID[user].fines, f)
+			}
+			return f, err
+		}, `
+			SELECT l.user_id, l.id, l.fine, l.returned_on FROM loans l LEFT JOIN account_lines a ON a.loan_id = l.id
+			WHERE l.user_id `+in(len(opened))+` AND l.fine > 0 AND l.returned_on IS NOT NULL AND a.id IS NULL ORDER BY l.returned_on DESC, l.id DESC`, opened...)
+		if err != nil {
+			return err
+		}
+	}
+	var lines []any
+	for _, u := range users {
+		for _, l := range u.lines(today) {
+			lines = append(lines, l.UserID, string(l.Kind), l.Amount, l.LoanID, l.Reason, l.AddedOn)
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE users SET balance = balance + ? WHERE id = ?`, u.missing, u.id); err != nil {
+			return err
+		}
+	}
+	for some := range slices.Chunk(lines, 6*repairBatch) {
+		rows := `(?, ?, ?, ?, ?, ?)` + strings.Repeat(`, (?, ?, ?, ?, ?, ?)`, len(some)/6-1)
+		if _, err := tx.ExecContext(ctx, `INSERT INTO account_lines (user_id, kind, amount, loan_id, reason, added_on) VALUES `+rows, some...); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+// lines are those that the account lacks.
+func (u *owing) lines(today library.Date) (list []library.AccountLine) {
+	add := func(kind library.LineKind, amount int64, loan *int64, reason string, on library.Date) {
+		list = append(list, library.AccountLine{UserID: u.id, Kind: kind, Amount: amount, LoanID: loan, Reason: reason, AddedOn: on})
+	}
+	left := u.missing
+	switch {
+	case left < 0:
+		add(library.LineWaiver, -left, nil, "changed in the database", today)
+		return list
+	case !u.opened:
+		add(library.LineOpening, left, nil, "", today)
+		return list
+	}
+	for _, f := range u.fines {
+		if f.amount > left {
+			break
+		}
+		left -= f.amount
+		add(library.LineFine, f.amount, &f.loan, "", f.on)
+	}
+	if left > 0 {
+		add(library.LineCharge, left, nil, "changed in the database", today)
+	}
+	return list
 }

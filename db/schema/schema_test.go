@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"path/filepath"
@@ -25,6 +26,9 @@ import (
 func TestMain(m *testing.M) { dbtest.Main(m) }
 
 var ctx = context.Background()
+
+// today is the library's date in these tests.
+func today() library.Date { return library.DateOf(time.Date(2026, 3, 10, 0, 0, 0, 0, time.UTC)) }
 
 func refused(t testing.TB, err error, code string) {
 	t.Helper()
@@ -368,7 +372,7 @@ func TestRepair_emails(t *testing.T) {
 		database := open(t, d)
 		for range 2 {
 			log.Reset()
-			if err := schema.Repair(ctx, database, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+			if err := schema.Repair(ctx, database, today, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -458,7 +462,7 @@ func TestRepair_edited_meanwhile(t *testing.T) {
 			}
 		}), nil))
 		for _, keyOfD := range []string{"", "new-d@example.org"} { // the second run finds it as it is
-			if err := schema.Repair(ctx, database, log); err != nil {
+			if err := schema.Repair(ctx, database, today, log); err != nil {
 				t.Fatal(err)
 			}
 			var c, d string
@@ -469,6 +473,82 @@ func TestRepair_edited_meanwhile(t *testing.T) {
 				t.Errorf("the keys are %q and %q, want those of the new emails, the second %q", c, d, keyOfD)
 			}
 		}
+	})
+}
+
+// TestRepair_accounts: who owed something before there were accounts gets one opening line, and who owed nothing gets none. What an older
+// release charges beside this one then becomes the lines of its loans.
+func TestRepair_accounts(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s, pool, database := d.Open(t), d.SQL(t), open(t, d)
+		repair := func() {
+			t.Helper()
+			for range 2 { // the second time there is nothing to do
+				if err := schema.Repair(ctx, database, today, dbtest.Quiet); err != nil {
+					t.Fatal(err)
+				}
+			}
+			dbtest.CheckRules(t, pool, library.Policy{BorrowLimit: 2, LoanDays: 14, FinePerDay: 1})
+		}
+		lines := func(want ...string) {
+			t.Helper()
+			rows, err := pool.Query(`SELECT u.name, a.kind, a.amount, COALESCE(a.loan_id, 0), a.added_on FROM account_lines a JOIN users u ON u.id = a.user_id ORDER BY u.name, a.kind, a.loan_id, a.amount`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rows.Close()
+			var got []string
+			for rows.Next() {
+				var name, kind string
+				var amount, loan int64
+				var on library.Date
+				if err := rows.Scan(&name, &kind, &amount, &loan, &on); err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, strings.TrimSpace(fmt.Sprintln(name, kind, amount, loan, on)))
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		}
+		// Before: Ada had two loans late, of which the database's owner has forgiven one unit, Bob none, and Eve is deleted.
+		for _, q := range []string{
+			`INSERT INTO users (id, name, total_fines) VALUES (1, 'Ada', 6), (2, 'Bob', 0), (3, '', 4)`,
+			`UPDATE users SET deleted_at = '2026-02-01 00:00:00' WHERE id = 3`,
+			`INSERT INTO books (id, title, author) VALUES (1, 'T', 'A')`,
+			`INSERT INTO loans (id, book_id, user_id, borrowed_on, due_on, returned_on, fine) VALUES (1, 1, 1, '2026-01-01', '2026-01-15', '2026-01-20', 5), (2, 1, 1, '2026-02-01', '2026-02-15', '2026-02-17', 2), (3, 1, 3, '2026-01-01', '2026-01-15', '2026-01-19', 4)`,
+		} {
+			execute(t, d, q)
+		}
+		if a, _, err := s.FindAccount(ctx, 1, library.Page{Limit: 9}); err != nil || a.Balance != 6 || a.Charged != 6 {
+			t.Errorf("before the repair: %+v, %v", a, err)
+		}
+		repair()
+		was := []string{" opening 4 0 2026-03-10", "Ada opening 6 0 2026-03-10"}
+		was[0] = strings.TrimSpace(was[0])
+		lines(was...)
+		// By an older release beside this one: two returns of Ada's. This one took a payment in between.
+		if _, _, err := s.AddLine(ctx, library.AccountLine{UserID: 1, Kind: library.LinePayment, Amount: 6}); err != nil {
+			t.Fatal(err)
+		}
+		paid := "Ada payment 6 0 " + library.DateOf(time.Now().UTC()).String()
+		for _, q := range []string{
+			`INSERT INTO loans (id, book_id, user_id, borrowed_on, due_on, returned_on, fine) VALUES (7, 1, 1, '2026-02-20', '2026-03-06', '2026-03-09', 3), (8, 1, 1, '2026-02-21', '2026-03-07', '2026-03-09', 2)`,
+			`UPDATE users SET total_fines = total_fines + 5 WHERE id = 1`,
+		} {
+			execute(t, d, q)
+		}
+		repair()
+		lines(was[0], "Ada fine 3 7 2026-03-09", "Ada fine 2 8 2026-03-09", was[1], paid)
+		// At the database's console.
+		execute(t, d, `UPDATE users SET total_fines = total_fines + 1 WHERE id = 1`)
+		repair()
+		execute(t, d, `UPDATE users SET total_fines = 0 WHERE id = 1`)
+		repair()
+		lines(was[0], "Ada charge 1 0 2026-03-10", "Ada fine 3 7 2026-03-09", "Ada fine 2 8 2026-03-09", was[1], paid, "Ada waiver 6 0 2026-03-10")
+		// Blocked by this release, deleted by an older one.
+		execute(t, d, `UPDATE users SET name = '', deleted_at = '2026-03-01 00:00:00', status = 'blocked', status_reason = 'Bob has moved' WHERE id = 2`)
+		repair()
 	})
 }
 
@@ -488,10 +568,10 @@ func TestRepair_many(t *testing.T) {
 		stopped, stop := context.WithCancel(ctx)
 		stop()
 		database := open(t, d)
-		if err := schema.Repair(stopped, database, dbtest.Quiet); !errors.Is(err, context.Canceled) {
+		if err := schema.Repair(stopped, database, today, dbtest.Quiet); !errors.Is(err, context.Canceled) {
 			t.Errorf("a stopped run: got %v", err)
 		}
-		if err := schema.Repair(ctx, database, dbtest.Quiet); err != nil {
+		if err := schema.Repair(ctx, database, today, dbtest.Quiet); err != nil {
 			t.Fatal(err)
 		}
 		dbtest.Broken(t, d.SQL(t), "each has a key", `SELECT id FROM users WHERE email_folded IS NULL`)
