@@ -277,12 +277,15 @@ func (l *lossesOf) see(w writing) (is string) {
 	return is
 }
 
-// through opens an instance behind a proxy, with its connections made.
+// through opens an instance behind a proxy, with its connections made, and with what an instance's first import asks for once.
 func (l *lossesOf) through() (*db.Store, *dbtest.Proxy) {
 	behind, proxy := l.d.Through(l)
 	s := behind.Open(l, l.now, func(c *db.Config) { c.MaxOpenConns, c.MaxIdleConns = 2, 2 }) // one for reads and one for writes
 	s.NoSweeps()
-	newUser(l, s)
+	imported := func(u *library.User) { u.Name, u.CardNumber = "N", fmt.Sprint("first ", serial.Add(1)) }
+	if _, err := s.ImportUsers(ctx, []func(*library.User){imported}); err != nil {
+		l.Error(err)
+	}
 	if _, _, err := s.FindUsers(ctx, library.Page{Limit: 1}); err != nil {
 		l.Error(err)
 	}
