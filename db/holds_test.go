@@ -129,3 +129,64 @@ func TestHold(t *testing.T) {
 }
 
 var sprint = fmt.Sprint
+
+// TestHold_import: imported loans keep to the queues as loans at a desk do.
+func TestHold_import(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-10T12:00:00Z")
+		p := library.DefaultPolicy
+		s := d.Open(t, at(&c, p))
+		b, err := s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Copies: 40, Barcode: "B"})
+		refused(t, err, "")
+		var users []library.User
+		for i := range 90 {
+			u, err := s.CreateUser(ctx, library.User{Name: "u", CardNumber: fmt.Sprint("C", i)})
+			refused(t, err, "")
+			users = append(users, u)
+			if i < 40 {
+				_, err = s.Borrow(ctx, b.ID, u.ID)
+			} else {
+				_, err = s.PlaceHold(ctx, b.ID, u.ID)
+			}
+			refused(t, err, "")
+		}
+		today := date(t, "2026-03-10")
+		row := func(user int, returned *library.Date) library.LoanRecord {
+			return library.LoanRecord{CardNumber: users[user].CardNumber, Barcode: "B", BorrowedOn: today, ReturnedOn: returned}
+		}
+		var rows []library.LoanRecord
+		var want []string
+		for i := range 30 { // more come back than are read of a queue otherwise
+			rows, want = append(rows, row(i, &today)), append(want, "")
+		}
+		rows, want = append(rows, row(80, nil), row(41, nil)), append(want, library.ErrOnHold.Code, "")
+		run, err := s.BeginLoans(ctx)
+		refused(t, err, "")
+		results, err := s.ImportLoans(ctx, &run, rows)
+		refused(t, err, "")
+		for i, r := range results {
+			if got := library.CodeOf(r.Err); got != want[i] {
+				t.Errorf("row %d: got %v, want code %q", i, r.Err, want[i])
+			}
+		}
+		refused(t, s.EndLoans(ctx, run), "")
+		dbtest.CheckRules(t, d.SQL(t), p)
+		if got, err := s.FindBook(ctx, b.ID); err != nil || got.SetAside != 29 || got.HoldsWaiting != 20 || got.Available() {
+			t.Errorf("%+v, %v", got, err)
+		}
+		// Copies that are added by an import are for who waits, and none can be taken from those who have been told.
+		books, err := s.ImportBooks(ctx, []func(*library.Book){func(b *library.Book) { b.Barcode, b.Title, b.Author, b.Copies = "B", "t", "a", 70 }})
+		if err != nil || books[0].Outcome != library.Updated {
+			t.Errorf("got %+v, %v", books, err)
+		}
+		dbtest.CheckRules(t, d.SQL(t), p)
+		if got, err := s.FindBook(ctx, b.ID); err != nil || got.SetAside != 49 || got.HoldsWaiting != 0 || got.CopiesAvailable != 10 {
+			t.Errorf("%+v, %v", got, err)
+		}
+		books, err = s.ImportBooks(ctx, []func(*library.Book){func(b *library.Book) { b.Barcode, b.Title, b.Author, b.Copies = "B", "t", "a", 59 }})
+		if err != nil || library.CodeOf(books[0].Err) != library.ErrCopiesOnHold.Code {
+			t.Errorf("got %+v, %v", books, err)
+		}
+	})
+}

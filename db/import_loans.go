@@ -103,10 +103,12 @@ type borrower struct {
 }
 
 type lentBook struct {
-	id               int64
-	copies, setAside int
-	opened           int64
-	loans            []*loan
+	id     int64
+	copies int
+	// queue is the book with those who wait for it; nil: nobody does.
+	queue  *shelf
+	opened int64
+	loans  []*loan
 	// lent says that the batch has opened or closed a loan of it.
 	lent bool
 }
@@ -222,13 +224,25 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRo
 		return err
 	}
 	_, err = collect(ctx, b.t, func(scan func(...any) error) (k *lentBook, err error) {
-		k = &lentBook{}
-		err = scan(&k.id, &k.copies, &k.setAside)
+		var row bookRow
+		err = scan(row.columns()...)
+		k = &lentBook{id: row.ID, copies: row.Copies}
+		if row.SetAside+row.HoldsWaiting > 0 {
+			sh := b.t.newShelf(row.ID)
+			sh.found, sh.stored, k.queue = true, row, &sh
+		}
 		b.books[k.id] = k
 		return k, err
-	}, `SELECT id, copies, set_aside FROM books WHERE id IN (`+marks(len(bookIDs))+`) AND deleted_at IS NULL ORDER BY id`+lock, bookIDs)
+	}, selectBookAlone+` WHERE b.id IN (`+marks(len(bookIDs))+`) AND b.deleted_at IS NULL ORDER BY b.id`+lock, bookIDs)
 	if err != nil {
 		return err
+	}
+	for _, k := range b.books {
+		if k.queue != nil {
+			if err := b.t.settledWhole(ctx, k.queue); err != nil { // many copies of it may come back
+				return err
+			}
+		}
 	}
 	// From here on without locks: no snapshot of the transaction's may be older than they are.
 	_, err = collect(ctx, b.t, func(scan func(...any) error) (user int64, err error) {
@@ -362,8 +376,7 @@ func (b *loanBatch) close(row loanRow, user *borrower, book *lentBook, l *loan) 
 	l.returned, l.closing = row.ReturnedOn, true
 	b.settle(row, user, l)
 	user.opened--
-	book.opened--
-	book.lent = true
+	book.lend(-1)
 	return library.Updated
 }
 
@@ -471,14 +484,16 @@ func (b *loanBatch) judgeOpen(row loanRow, user *borrower, book *lentBook) (libr
 			return library.Refused, errAllCopiesOut
 		}
 	}
-	if book.out() >= book.copies-book.setAside {
+	if book.out() >= book.copies {
 		return library.Refused, errAllCopiesOut
+	}
+	if book.queue != nil && !book.queue.serve(user.id) {
+		return library.Refused, library.ErrOnHold
 	}
 	l := b.newLoan(row)
 	user.open++
 	user.opened++
-	book.opened++
-	book.lent = true
+	book.lend(1)
 	book.loans = append(book.loans, l)
 	b.claim(l, claimedOpen)
 	return library.Created, nil
@@ -486,6 +501,15 @@ func (b *loanBatch) judgeOpen(row loanRow, user *borrower, book *lentBook) (libr
 
 // errAllCopiesOut is library.ErrNotAvailable of another day.
 var errAllCopiesOut = &library.Error{Kind: library.Conflict, Code: library.ErrNotAvailable.Code, Title: library.ErrNotAvailable.Title, Message: "All copies of the book were out at that time."}
+
+// lend notes that n more copies are out.
+func (k *lentBook) lend(n int) {
+	k.opened += int64(n)
+	k.lent = true
+	if k.queue != nil {
+		k.queue.lend(n)
+	}
+}
 
 // out is how many copies are out as far as the file has told it.
 func (k *lentBook) out() (n int) {
@@ -654,8 +678,11 @@ func (b *loanBatch) storeBooks(ctx context.Context) error {
 	}
 	for _, id := range ids {
 		f := first[id.(int64)]
-		_, err := b.t.exec(ctx, `UPDATE books SET on_loan = on_loan + ?, first_due_user_id = ?, first_due_on = ?, first_due_stale_since = NULL WHERE id = ?`,
-			b.books[id.(int64)].opened, f.userID, f.on, id)
+		if sh := b.books[id.(int64)].queue; sh != nil {
+			b.t.storeShelf(ctx, sh, setFirstDue, f.userID, f.on)
+			continue
+		}
+		_, err := b.t.exec(ctx, `UPDATE books SET `+setFirstDue+`, on_loan = on_loan + ? WHERE id = ?`, f.userID, f.on, b.books[id.(int64)].opened, id)
 		if err != nil {
 			return err
 		}

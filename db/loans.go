@@ -213,9 +213,7 @@ func (l *lending) borrow() error {
 	if l.user.openLoans >= l.policy.BorrowLimit {
 		refusals = append(refusals, library.ErrBorrowLimit)
 	}
-	hold := l.queue.Of(l.userID)
-	isReady := hold != nil && hold.Ready
-	if l.found && !isReady && l.queue.Free() <= 0 {
+	if l.found && !l.serve(l.userID) {
 		if l.queue.Copies > 0 {
 			refusals = append(refusals, library.ErrOnHold)
 		} else {
@@ -225,9 +223,6 @@ func (l *lending) borrow() error {
 	if len(refusals) > 0 {
 		return library.Refuse(refusals...)
 	}
-	if hold != nil {
-		l.queue.Close(*hold, library.HoldFulfilled, l.today)
-	}
 	l.own.due = l.policy.DueOn(l.today)
 	l.lend(1)
 	l.book.BorrowedByID, l.book.DueDate = &l.userID, &l.own.due // the loan itself, whatever other copies there are
@@ -236,14 +231,6 @@ func (l *lending) borrow() error {
 
 // copyAvailable is copies.status of what circulates.
 const copyAvailable = "available"
-
-// lend notes that n more copies are out, and settles what that means for the queue.
-func (l *lending) lend(n int) {
-	l.out += n
-	l.queue.Copies -= n
-	l.queue.Settle(l.policy, l.today)
-	count(&l.book, l.queue)
-}
 
 // renew decides about a renewal, with all reasons against it, and notes in l what it makes of the loan.
 func (l *lending) renew() error {
@@ -283,7 +270,7 @@ func (l *lending) firstDue() firstDue {
 
 // storeLending queues what a loan, a renewal or a return makes of the book and of its queue.
 func (t *tx) storeLending(ctx context.Context, l *lending, first firstDue) {
-	t.storeShelf(ctx, &l.shelf, `first_due_user_id = ?, first_due_on = ?, first_due_stale_since = NULL`, first.userID, first.on)
+	t.storeShelf(ctx, &l.shelf, setFirstDue, first.userID, first.on)
 }
 
 // Borrow is library.Store's. Two round trips where the connection takes batches.

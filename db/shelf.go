@@ -122,6 +122,18 @@ func (t *tx) settled(ctx context.Context, sh *shelf) error {
 	return nil
 }
 
+// settledWhole reads the whole queue.
+func (t *tx) settledWhole(ctx context.Context, sh *shelf) error {
+	for sh.found && !sh.whole {
+		t.askQueue(sh)
+		if _, err := t.send(ctx); err != nil {
+			return err
+		}
+	}
+	sh.settle()
+	return nil
+}
+
 func (t *tx) newShelf(id int64) shelf {
 	return shelf{id: id, policy: t.s.policy, today: t.today}
 }
@@ -176,6 +188,26 @@ func (t *tx) setCopies(ctx context.Context, sh *shelf, copies int, lost bool) er
 		sh.settle()
 	}
 }
+
+// serve fulfils a user's hold that is ready. It reports false where there is none and no copy is free for anyone.
+func (sh *shelf) serve(userID int64) bool {
+	if hold := sh.queue.Of(userID); hold != nil && hold.Ready {
+		sh.queue.Close(*hold, library.HoldFulfilled, sh.today)
+		return true
+	}
+	return sh.queue.Free() > 0
+}
+
+// lend notes that n more copies are out, and settles what that means for the queue.
+func (sh *shelf) lend(n int) {
+	sh.out += n
+	sh.queue.Copies -= n
+	sh.queue.Settle(sh.policy, sh.today)
+	count(&sh.book, sh.queue)
+}
+
+// setFirstDue is for storeShelf by what knows which loan is due first.
+const setFirstDue = `first_due_user_id = ?, first_due_on = ?, first_due_stale_since = NULL`
 
 // sameFirstDue is for storeShelf by what changes no loan.
 const sameFirstDue = `first_due_stale_since = first_due_stale_since`
