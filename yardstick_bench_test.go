@@ -385,7 +385,9 @@ func (c *caller) call(request []byte) (body int, err error) {
 	}
 	_, rest, _ := bytes.Cut(c.in[:max(0, head)], []byte("Content-Length: "))
 	digits, _, _ := bytes.Cut(rest, []byte("\r"))
-	body, err = strconv.Atoi(string(digits))
+	if body, err = strconv.Atoi(string(digits)); bytes.HasPrefix(c.in, []byte("HTTP/1.1 204 ")) {
+		body, err = 0, nil
+	}
 	end := head + 4 + body
 	if err != nil || end > len(c.in) {
 		return 0, fmt.Errorf("an answer without its length, or too long: %s", c.in[:n])
@@ -395,7 +397,7 @@ func (c *caller) call(request []byte) (body int, err error) {
 			return 0, err
 		}
 	}
-	if !bytes.HasPrefix(c.in, []byte("HTTP/1.1 200 ")) {
+	if !bytes.HasPrefix(c.in, []byte("HTTP/1.1 20")) {
 		return 0, fmt.Errorf("%s", c.in[:end])
 	}
 	return body, nil

@@ -20,9 +20,14 @@ const madeBy = "made library 1\n"
 // citySettings are those of a server that is alone on a machine of 8 GB. What is committed is on the disk.
 var citySettings = []string{"--skip-log-bin", "--innodb-buffer-pool-size=4G", "--innodb-flush-method=fsync", "--loose-innodb-redo-log-capacity=1G", "--loose-innodb-log-file-size=1G", "--max-connections=200"}
 
-// CityServer starts a server with a city's library and a school's. Skips or fails like MySQL where the machine has none.
-func CityServer(t testing.TB) (s *Server, city, school *Database) {
+// CityServer starts a server with a city's library and a school's. Skips or fails like MySQL where the machine has none. With
+// CITY_SIZE=small the city is Small, to try what measures it.
+func CityServer(t testing.TB) (size Size, city, school *Database) {
 	t.Helper()
+	size, made := City, madeBy
+	if os.Getenv("CITY_SIZE") == "small" {
+		size, made = Small, "small "+made
+	}
 	binary, err := serverBinary()
 	if err != nil {
 		missing(t, err)
@@ -37,7 +42,8 @@ func CityServer(t testing.TB) (s *Server, city, school *Database) {
 	}
 	mark := filepath.Join(folder, "made")
 	have, _ := os.ReadFile(mark)
-	ready := string(have) == madeBy+binary+"\n"
+	made += binary + "\n"
+	ready := string(have) == made
 	if !ready {
 		if err := os.RemoveAll(filepath.Join(folder, "data")); err != nil {
 			t.Fatal(err)
@@ -46,11 +52,12 @@ func CityServer(t testing.TB) (s *Server, city, school *Database) {
 			t.Fatal(err)
 		}
 	}
-	if s, err = initialiseIn(binary, folder, slices.Clone(citySettings)); err != nil {
+	s, err := initialiseIn(binary, folder, slices.Clone(citySettings))
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Kill)
-	names := map[string]Size{"city": City, "school": School}
+	names := map[string]Size{"city": size, "school": School}
 	if !ready {
 		if err := s.run("--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF"); err != nil {
 			t.Fatal(err)
@@ -64,12 +71,12 @@ func CityServer(t testing.TB) (s *Server, city, school *Database) {
 		}
 		t.Logf("made the libraries in %s", time.Since(began).Round(time.Second))
 		s.Stop(t)
-		if err := os.WriteFile(mark, []byte(madeBy+binary+"\n"), 0o600); err != nil {
+		if err := os.WriteFile(mark, []byte(made), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := s.run(); err != nil {
 		t.Fatal(err)
 	}
-	return s, database(s.config(), "city"), database(s.config(), "school")
+	return size, database(s.config(), "city"), database(s.config(), "school")
 }
