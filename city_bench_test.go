@@ -147,6 +147,7 @@ func BenchmarkCity(b *testing.B) {
 		})
 		var plans strings.Builder
 		r := rand.New(rand.NewPCG(5, 5))
+		recorder.caller = recorder.connect(b)
 		for _, sent := range proxy.Record(func() { recorder.carryOut(b, c.city(r)) }) {
 			for statement := range strings.SplitSeq(sent, "; ") {
 				if statement = strings.TrimSpace(statement); strings.HasPrefix(statement, "SELECT") {
@@ -182,7 +183,6 @@ func newCitySide(b *testing.B, release string, d *dbtest.Database, z dbtest.Size
 	s := &citySide{size: z, data: d, contestant: startProgram(b, release, []string{
 		"DB_HOST=" + d.Config.Host, "DB_PORT=" + d.Config.Port, "DB_USER=" + d.Config.User, "DB_NAME=" + d.Config.Name,
 		fmt.Sprint("BORROW_LIMIT=", p.BorrowLimit), fmt.Sprint("LOAN_DAYS=", p.LoanDays), "LOG_LEVEL=error"})}
-	s.caller = s.connect(b)
 	return s
 }
 
@@ -223,6 +223,7 @@ func (s *citySide) carryOut(b *testing.B, all []exchange) {
 // takeTurns measures how long two sides take, some calls of one and then some of the other, so that both have the same machine.
 func takeTurns(b *testing.B, first *citySide, ofFirst func(*rand.Rand) []exchange, second *citySide, ofSecond func(*rand.Rand) []exchange) (a, c []time.Duration) {
 	r := rand.New(rand.NewPCG(9, 9))
+	first.caller, second.caller = first.connect(b), second.connect(b) // anew, for a server closes idle connections
 	for range cityWarm {
 		first.carryOut(b, ofFirst(r))
 		second.carryOut(b, ofSecond(r))
