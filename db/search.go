@@ -69,6 +69,8 @@ type finder struct {
 	order []string
 	// out is how many books without a free copy there are, and one; 0: nobody has counted them. It is not counted far.
 	out int
+	// beginning is how many words begin as the last one of the text does, and one; 0: nobody has counted them. It is not counted far.
+	beginning int
 }
 
 // found is a record that was looked for.
@@ -117,6 +119,17 @@ func (f *finder) byID(column string, after int64) (where, order string, args []a
 
 // listed walks the records that have a word, looking up the others.
 func (f *finder) listed(ctx context.Context, terms []library.Term, not library.Places, after int64) (source, error) {
+	if i := slices.IndexFunc(terms, func(t library.Term) bool { return t.Beginning != "" }); i >= 0 && not == 0 {
+		few, err := f.fewBegin(ctx, terms[i])
+		if err != nil {
+			return source{}, err
+		}
+		if few {
+			s := f.ranged(terms[i], 0, after)
+			s.joined = slices.Delete(slices.Clone(terms), i, i+1)
+			return s, nil
+		}
+	}
 	rarest, err := f.rarestFirst(ctx, terms, after)
 	if err != nil {
 		return source{}, err
@@ -129,6 +142,17 @@ func (f *finder) listed(ctx context.Context, terms []library.Term, not library.P
 		s.args = append(s.args, int64(not))
 	}
 	return s, nil
+}
+
+// fewBegin reports whether so few words begin as the term does that the records with them are read at once.
+func (f *finder) fewBegin(ctx context.Context, t library.Term) (bool, error) {
+	if f.beginning == 0 {
+		if err := one(ctx, f, `SELECT COUNT(*) + 1 FROM (SELECT 1 FROM `+f.Words+` WHERE word >= ? AND word < ? LIMIT ?) few`,
+			[]any{t.Beginning, t.Beginning + lastRune, estimate + 1}, &f.beginning); err != nil {
+			return false, err
+		}
+	}
+	return f.beginning <= estimate+1, nil
 }
 
 // rarestFirst puts terms into the order of how far apart their next records are.
@@ -345,6 +369,9 @@ func (f *finder) walk(ctx context.Context, sort string, after library.Place, chu
 	}
 }
 
+// anyClass has source find the records of all classes.
+const anyClass = library.Elsewhere + 1
+
 // page finds the first records behind a place, limit at the most.
 func (f *finder) page(ctx context.Context, after library.Place, limit int, sort string) (list []found, err error) {
 	if f.search.Nothing {
@@ -354,14 +381,16 @@ func (f *finder) page(ctx context.Context, after library.Place, limit int, sort 
 		return f.sorted(ctx, after, limit, sort)
 	}
 	if len(f.search.Terms) == 0 || f.newest {
-		const any = library.Elsewhere + 1
-		err = f.walk(ctx, "", after, limit, func(p library.Place) (source, error) { return f.source(ctx, any, p.ID) }, func(r found, _ library.Class) bool {
+		err = f.walk(ctx, "", after, limit, func(p library.Place) (source, error) { return f.source(ctx, anyClass, p.ID) }, func(r found, _ library.Class) bool {
 			list = append(list, r)
 			return len(list) < limit
 		})
 		return list, err
 	}
 	for class := after.Class; class <= library.Elsewhere && len(list) < limit; class++ {
+		if class == library.InTitle && after.ID == 0 {
+			return f.lastClasses(ctx, list, limit)
+		}
 		err := f.walk(ctx, "", after, limit-len(list), func(p library.Place) (source, error) { return f.source(ctx, class, p.ID) }, func(r found, c library.Class) bool {
 			if c == class {
 				r.Class = class
@@ -377,6 +406,79 @@ func (f *finder) page(ctx context.Context, after library.Place, limit int, sort 
 	return list, nil
 }
 
+// maxElsewhere is how many records of the last class are read on the way to those with all words in the title.
+const maxElsewhere = 2 * library.MaxPageLimit
+
+// lastClasses adds the last two classes from their beginning. Both are read in one walk: where words are common that seldom meet, a
+// second one would take as long again. Where very many have a word elsewhere the walk goes on in titles alone, and those that it has met
+// are more than a page by then.
+func (f *finder) lastClasses(ctx context.Context, list []found, limit int) ([]found, error) {
+	var elsewhere []found
+	met := 0
+	err := f.walk(ctx, "", library.Place{}, limit-len(list), func(p library.Place) (source, error) {
+		if met > maxElsewhere {
+			return f.source(ctx, library.InTitle, p.ID)
+		}
+		return f.source(ctx, anyClass, p.ID)
+	}, func(r found, c library.Class) bool {
+		r.Class = c
+		switch c {
+		case library.InTitle:
+			list = append(list, r)
+		case library.Elsewhere:
+			if met++; len(elsewhere) < limit {
+				elsewhere = append(elsewhere, r)
+			}
+		}
+		return len(list) < limit
+	})
+	list = append(list, elsewhere...)
+	return list[:min(len(list), limit)], err
+}
+
+// sampledParts are the parts of the catalogue of which sample looks at the beginning, and sampled is how many records of each.
+const (
+	sampledParts = 4
+	sampled      = 100
+)
+
+// sample estimates how many records match, from how far apart they stand in several parts of the catalogue, since what was bought
+// together is often alike. Where there are few, all has them; it is nil where they have to be read yet.
+func (f *finder) sample(ctx context.Context, sort string) (all []found, estimated int64, err error) {
+	var last int64
+	if err := one(ctx, f, `SELECT COALESCE(MAX(`+f.ID+`), 0) FROM `+f.Texts, nil, &last); err != nil {
+		return nil, 0, err
+	}
+	all = []found{}
+	for i := range int64(sampledParts) {
+		from, upTo := last*i/sampledParts, last*(i+1)/sampledParts
+		s, err := f.source(ctx, anyClass, from)
+		if err != nil || s.sorts { // a range would be read and sorted for each part
+			return nil, 0, err
+		}
+		s.where += ` AND ` + s.key + ` <= ?`
+		s.args = append(s.args, upTo)
+		rows, err := f.read(ctx, s, sort, sampled)
+		if err != nil {
+			return nil, 0, err
+		}
+		if n := int64(len(rows)); n < sampled {
+			estimated += n
+		} else {
+			estimated += n * (upTo - from) / (rows[n-1].ID - from)
+			all = nil
+		}
+		if all != nil {
+			for _, r := range rows {
+				if _, ok := f.search.Match(r.text); ok {
+					all = append(all, r)
+				}
+			}
+		}
+	}
+	return all, estimated, nil
+}
+
 // sorted is page in the order of a column: of few, those that match are read and sorted; of many, the column's index is walked.
 func (f *finder) sorted(ctx context.Context, after library.Place, limit int, sort string) (list []found, err error) {
 	less := func(a, b library.Place) int {
@@ -389,23 +491,21 @@ func (f *finder) sorted(ctx context.Context, after library.Place, limit int, sor
 		return cmp.Or(c, cmp.Compare(a.ID, b.ID))
 	}
 	if len(f.search.Terms)+len(f.search.Filters) > 0 {
-		const any = library.Elsewhere + 1
-		seen := 0
-		err := f.walk(ctx, sort, library.Place{}, maxChunk, func(p library.Place) (source, error) { return f.source(ctx, any, p.ID) }, func(r found, _ library.Class) bool {
-			seen++
-			if after.ID == 0 || less(r.Place, after) > 0 {
-				list = append(list, r)
-			}
-			return seen <= sortable
-		})
+		all, estimated, err := f.sample(ctx, sort)
+		if err == nil && all == nil && estimated <= sortable {
+			err = f.walk(ctx, sort, library.Place{}, maxChunk, func(p library.Place) (source, error) { return f.source(ctx, anyClass, p.ID) }, func(r found, _ library.Class) bool {
+				all = append(all, r)
+				return len(all) <= 2*sortable
+			})
+		}
 		if err != nil {
 			return nil, err
 		}
-		if seen <= sortable {
-			slices.SortFunc(list, func(a, b found) int { return less(a.Place, b.Place) })
-			return list[:min(len(list), limit)], nil
+		if estimated <= sortable && len(all) <= 2*sortable {
+			all = slices.DeleteFunc(all, func(r found) bool { return after.ID > 0 && less(r.Place, after) <= 0 })
+			slices.SortFunc(all, func(a, b found) int { return less(a.Place, b.Place) })
+			return all[:min(len(all), limit)], nil
 		}
-		list = nil
 	}
 	terms, err := f.rarestFirst(ctx, append(slices.Clone(f.search.Terms), f.search.Filters...), 0)
 	if err != nil {
