@@ -110,3 +110,10 @@ func (r recorder) QueryContext(ctx context.Context, query string, args ...any) (
 	*r.statements, *r.args = append(*r.statements, query), append(*r.args, args)
 	return r.querier.QueryContext(ctx, query, args...)
 }
+
+// SmallSearches has searches find at a few records what they find at thousands, until the test ends, for pages of maxPage at the most.
+func SmallSearches(t interface{ Cleanup(func()) }, maxPage int) {
+	a, b, c, d := rangeable, sortable, sampled, maxElsewhere
+	rangeable, sortable, sampled, maxElsewhere = 3, 10, 4, maxPage
+	t.Cleanup(func() { rangeable, sortable, sampled, maxElsewhere = a, b, c, d })
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"library-management/db/connect"
 	"library-management/db/words"
@@ -18,8 +19,8 @@ import (
 // two or three letters, stand by id: the rarest word of a query is walked, and the others are looked up for each book by their keys.
 // Of the classes (the whole title, the title begins so, in the title, elsewhere) one is read after the other.
 //
-// Two kinds of query read a range and sort it: the beginning of a single word by more than three letters, and titles that begin with
-// more than three letters. What they read is what begins so: see docs/performance.md.
+// The beginning of a word by more than three letters, and of a title, is a range that has to be sorted by id. Where that is long, the
+// books that have its first three letters are walked instead, and their texts tell.
 
 // indexed has the transaction take the changes of records that meet a condition into their index: see words.Changes.
 func (t *tx) indexed(ctx context.Context, x words.Index, where string, args ...any) error {
@@ -67,10 +68,14 @@ type finder struct {
 	// asked are the words that were put into an order last, and order is that order: the next class asks for the same again.
 	asked string
 	order []string
+	// sampling: the order is the same wherever a part of the catalogue begins.
+	sampling bool
 	// out is how many books without a free copy there are, and one; 0: nobody has counted them. It is not counted far.
 	out int
 	// beginning is how many words begin as the last one of the text does, and one; 0: nobody has counted them. It is not counted far.
 	beginning int
+	// titles is the same of titles that begin with the text.
+	titles int
 }
 
 // found is a record that was looked for.
@@ -91,6 +96,10 @@ type source struct {
 	joined []library.Term
 	// sorts: the database reads a range for each statement and sorts it.
 	sorts bool
+	// exact: the terms that are looked up tell all, and no text is needed.
+	exact bool
+	// inner is how many rows of the range are read at the least, where others are looked up for them before the page ends.
+	inner int
 }
 
 // The sizes of what one statement reads.
@@ -102,8 +111,18 @@ const (
 	estimated = 8
 	// maxJoined is how many words the database looks up for each candidate; the others are looked for in its text.
 	maxJoined = 5
+)
+
+// The sizes that decide between two ways to the same answer: variables for tests, in which nothing is large.
+var (
+	// rangeable is how many rows of a range are read and sorted by id; of more, a list that is by id already is walked.
+	rangeable = 2000
 	// sortable is how many of what matches are read to be sorted; where there are more, the order's own index is walked.
-	sortable = 5000
+	sortable = int64(5000)
+	// sampled is how many records are read of each of the sampledParts of the catalogue to see how many match.
+	sampled = 100
+	// maxElsewhere is how many records of the last class are read on the way to those with all words in the title: a page at the least.
+	maxElsewhere = 2 * library.MaxPageLimit
 )
 
 // byID is the condition on ids and the order for a source by id.
@@ -126,6 +145,7 @@ func (f *finder) listed(ctx context.Context, terms []library.Term, not library.P
 		}
 		if few {
 			s := f.ranged(terms[i], 0, after)
+			s.inner = rangeable
 			s.joined = slices.Delete(slices.Clone(terms), i, i+1)
 			return s, nil
 		}
@@ -144,15 +164,19 @@ func (f *finder) listed(ctx context.Context, terms []library.Term, not library.P
 	return s, nil
 }
 
-// fewBegin reports whether so few words begin as the term does that the records with them are read at once.
-func (f *finder) fewBegin(ctx context.Context, t library.Term) (bool, error) {
+// fewBegin reports whether the words that begin as the term does are few enough to be read and sorted.
+func (f *finder) fewBegin(ctx context.Context, t library.Term) (few bool, err error) {
 	if f.beginning == 0 {
-		if err := one(ctx, f, `SELECT COUNT(*) + 1 FROM (SELECT 1 FROM `+f.Words+` WHERE word >= ? AND word < ? LIMIT ?) few`,
-			[]any{t.Beginning, t.Beginning + lastRune, estimate + 1}, &f.beginning); err != nil {
-			return false, err
-		}
+		f.beginning, err = f.countFrom(ctx, f.Words, `word`, t.Beginning)
 	}
-	return f.beginning <= estimate+1, nil
+	return f.beginning <= rangeable, err
+}
+
+// countFrom is how many rows have a column that begins so, and one; it does not count far past rangeable.
+func (f *finder) countFrom(ctx context.Context, table, column, beginning string) (n int, err error) {
+	err = one(ctx, f, `SELECT COUNT(*) + 1 FROM (SELECT 1 FROM `+table+` WHERE `+column+` >= ? AND `+column+` < ? LIMIT ?) few`,
+		[]any{beginning, beginning + lastRune, rangeable}, &n)
+	return n, err
 }
 
 // rarestFirst puts terms into the order of how far apart their next records are.
@@ -163,7 +187,10 @@ func (f *finder) rarestFirst(ctx context.Context, terms []library.Term, after in
 	}
 	// Long words are rare; a beginning is known by its first letters only.
 	slices.SortStableFunc(terms, func(a, b library.Term) int { return cmp.Compare(len(b.Word), len(a.Word)) })
-	asked := strconv.FormatInt(after, 10)
+	asked := ""
+	if !f.sampling {
+		asked = strconv.FormatInt(after, 10)
+	}
 	for _, t := range terms {
 		asked += " " + t.Word
 	}
@@ -263,14 +290,25 @@ func (f *finder) source(ctx context.Context, class library.Class, after int64) (
 	case class == library.WholeTitle:
 		titles.where, titles.args = `s.main_key = ? AND `+idWhere, append([]any{cutKey(f.search.Key)}, idArgs...)
 		return titles, nil
-	case class == library.TitleBegins && (len(terms) > 1 || terms[0].Beginning != ""):
-		titles.where, titles.args = `s.main_key >= ? AND s.main_key < ? AND `+idWhere, append([]any{cutKey(f.search.Key), cutKey(f.search.Key) + lastRune}, idArgs...)
-		titles.sorts = true
-		return titles, nil
 	case class == library.TitleBegins:
-		first := terms[0]
-		first.Places = library.BeginsMain
-		return f.listed(ctx, append([]library.Term{first}, f.search.Filters...), 0, after)
+		if len(terms) > 1 || terms[0].Beginning != "" {
+			if f.titles == 0 {
+				var err error
+				if f.titles, err = f.countFrom(ctx, f.Texts, `main_key`, cutKey(f.search.Key)); err != nil {
+					return source{}, err
+				}
+			}
+			if f.titles <= rangeable {
+				titles.where, titles.args = `s.main_key >= ? AND s.main_key < ? AND `+idWhere, append([]any{cutKey(f.search.Key), cutKey(f.search.Key) + lastRune}, idArgs...)
+				titles.sorts = true
+				return titles, nil
+			}
+		}
+		begins := []library.Term{terms[0].AtBeginning()}
+		for _, t := range terms[1:] {
+			begins = append(begins, t.InMainAlone())
+		}
+		return f.listed(ctx, append(begins, f.search.Filters...), 0, after)
 	}
 	var not library.Places
 	if class == library.InTitle {
@@ -282,7 +320,9 @@ func (f *finder) source(ctx context.Context, class library.Class, after int64) (
 		not = terms[0].InMainAlone().Places
 	}
 	if len(terms) == 1 && len(f.search.Filters) == 0 && f.available == nil && terms[0].Beginning != "" {
-		return f.ranged(terms[0], not, after), nil
+		if few, err := f.fewBegin(ctx, terms[0]); err != nil || few {
+			return f.ranged(terms[0], not, after), err
+		}
 	}
 	all := append(slices.Clone(terms), f.search.Filters...)
 	where, order, args := f.byID(`b.id`, after)
@@ -304,13 +344,13 @@ func cutKey(key string) string {
 func (f *finder) read(ctx context.Context, s source, sort string, limit int) ([]found, error) {
 	var b strings.Builder
 	var args []any
-	b.WriteString(`SELECT ` + s.key + `, s.text`)
+	b.WriteString(`SELECT ` + s.key + map[bool]string{false: `, s.text`, true: `, ''`}[s.exact])
 	if sort != "" {
 		b.WriteString(`, s.` + sort)
 	}
 	b.WriteString(` FROM ` + s.from)
 	if strings.HasPrefix(s.from, `(`) {
-		args = append(append(args, s.args...), limit)
+		args = append(append(args, s.args...), max(limit, s.inner))
 	}
 	for i, t := range s.joined[:min(len(s.joined), maxJoined)] {
 		x := `x` + strconv.Itoa(i)
@@ -406,9 +446,6 @@ func (f *finder) page(ctx context.Context, after library.Place, limit int, sort 
 	return list, nil
 }
 
-// maxElsewhere is how many records of the last class are read on the way to those with all words in the title.
-const maxElsewhere = 2 * library.MaxPageLimit
-
 // lastClasses adds the last two classes from their beginning. Both are read in one walk: where words are common that seldom meet, a
 // second one would take as long again. Where very many have a word elsewhere the walk goes on in titles alone, and those that it has met
 // are more than a page by then.
@@ -436,11 +473,8 @@ func (f *finder) lastClasses(ctx context.Context, list []found, limit int) ([]fo
 	return list[:min(len(list), limit)], err
 }
 
-// sampledParts are the parts of the catalogue of which sample looks at the beginning, and sampled is how many records of each.
-const (
-	sampledParts = 4
-	sampled      = 100
-)
+// sampledParts are the parts of the catalogue of which sample looks at the beginning.
+const sampledParts = 4
 
 // sample estimates how many records match, from how far apart they stand in several parts of the catalogue, since what was bought
 // together is often alike. Where there are few, all has them; it is nil where they have to be read yet.
@@ -449,6 +483,8 @@ func (f *finder) sample(ctx context.Context, sort string) (all []found, estimate
 	if err := one(ctx, f, `SELECT COALESCE(MAX(`+f.ID+`), 0) FROM `+f.Texts, nil, &last); err != nil {
 		return nil, 0, err
 	}
+	f.sampling = true
+	defer func() { f.sampling = false }()
 	all = []found{}
 	for i := range int64(sampledParts) {
 		from, upTo := last*i/sampledParts, last*(i+1)/sampledParts
@@ -462,10 +498,10 @@ func (f *finder) sample(ctx context.Context, sort string) (all []found, estimate
 		if err != nil {
 			return nil, 0, err
 		}
-		if n := int64(len(rows)); n < sampled {
-			estimated += n
+		if n := len(rows); n < sampled {
+			estimated += int64(n)
 		} else {
-			estimated += n * (upTo - from) / (rows[n-1].ID - from)
+			estimated += int64(n) * (upTo - from) / (rows[n-1].ID - from)
 			all = nil
 		}
 		if all != nil {
@@ -492,16 +528,25 @@ func (f *finder) sorted(ctx context.Context, after library.Place, limit int, sor
 	}
 	if len(f.search.Terms)+len(f.search.Filters) > 0 {
 		all, estimated, err := f.sample(ctx, sort)
+		if err == nil && all == nil && estimated <= 2*sortable && f.isExact() {
+			s, err := f.source(ctx, anyClass, 0)
+			if err != nil {
+				return nil, err
+			}
+			s.exact, s.order = true, ` ORDER BY s.`+sort+`, s.`+f.ID
+			f.behind(&s, sort, after)
+			return f.read(ctx, s, sort, limit)
+		}
 		if err == nil && all == nil && estimated <= sortable {
 			err = f.walk(ctx, sort, library.Place{}, maxChunk, func(p library.Place) (source, error) { return f.source(ctx, anyClass, p.ID) }, func(r found, _ library.Class) bool {
 				all = append(all, r)
-				return len(all) <= 2*sortable
+				return int64(len(all)) <= 2*sortable
 			})
 		}
 		if err != nil {
 			return nil, err
 		}
-		if estimated <= sortable && len(all) <= 2*sortable {
+		if estimated <= sortable && int64(len(all)) <= 2*sortable {
 			all = slices.DeleteFunc(all, func(r found) bool { return after.ID > 0 && less(r.Place, after) <= 0 })
 			slices.SortFunc(all, func(a, b found) int { return less(a.Place, b.Place) })
 			return all[:min(len(all), limit)], nil
@@ -513,19 +558,32 @@ func (f *finder) sorted(ctx context.Context, after library.Place, limit int, sor
 	}
 	err = f.walk(ctx, sort, after, limit, func(p library.Place) (source, error) {
 		s := source{from: f.texts(strings.TrimSuffix(sort, `_key`)), key: `s.` + f.ID, order: ` ORDER BY s.` + sort + `, s.` + f.ID, where: `1 = 1`, joined: terms}
-		if p.ID > 0 {
-			var key any = p.Key
-			if sort == yearKey {
-				key, _ = strconv.Atoi(p.Key)
-			}
-			s.where, s.args = `s.`+sort+` >= ? AND (s.`+sort+` > ? OR s.`+f.ID+` > ?)`, []any{key, key, p.ID}
-		}
+		f.behind(&s, sort, p)
 		return s, nil
 	}, func(r found, _ library.Class) bool {
 		list = append(list, r)
 		return len(list) < limit
 	})
 	return list, err
+}
+
+// behind keeps a source in the order of a column to what comes behind a place.
+func (f *finder) behind(s *source, sort string, p library.Place) {
+	if p.ID == 0 {
+		return
+	}
+	var key any = p.Key
+	if sort == yearKey {
+		key, _ = strconv.Atoi(p.Key)
+	}
+	s.where += ` AND s.` + sort + ` >= ? AND (s.` + sort + ` > ? OR s.` + f.ID + ` > ?)`
+	s.args = append(s.args, key, key, p.ID)
+}
+
+// isExact reports whether a record matches if and only if it has the stored words.
+func (f *finder) isExact() bool {
+	all := append(slices.Clone(f.search.Terms), f.search.Filters...)
+	return len(all) <= maxJoined && !slices.ContainsFunc(all, func(t library.Term) bool { return t.Beginning != "" || len(t.Word) >= library.MaxWordSize-utf8.UTFMax })
 }
 
 const yearKey = "year_key"

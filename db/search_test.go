@@ -232,7 +232,10 @@ func TestSearchBooks_same(t *testing.T) {
 			books[b.ID] = b
 		}
 		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
-		for range 400 {
+		for i := range 800 {
+			if i == 400 { // from here on as in a large catalogue
+				db.SmallSearches(t, 41)
+			}
 			q := library.BookQuery{Text: text(r, 3)}
 			if cut := []rune(q.Text); r.IntN(2) == 0 {
 				q.Text = string(cut[:1+r.IntN(len(cut))])

@@ -393,6 +393,14 @@ func newTerm(word string, begins bool, places Places) Term {
 // InMainAlone is the term for the title or the name alone.
 func (t Term) InMainAlone() Term { return newTerm(t.word, t.begins, InMain) }
 
+// AtBeginning is the term for titles or names that begin with as much of its word as is stored of beginnings: it finds more of them than
+// begin with the whole word.
+func (t Term) AtBeginning() Term {
+	t = newTerm(t.word, true, InMain)
+	t.Places, t.Beginning = BeginsMain, ""
+	return t
+}
+
 // is reports whether a word of a line is the term's.
 func (t *Term) is(word string, line int) bool {
 	if !t.begins {
