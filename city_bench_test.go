@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -66,8 +65,9 @@ func BenchmarkCity(b *testing.B) {
 	})
 	add("the first page of books", "", func(s *citySide) func(*rand.Rand) []exchange { return always("/books/?limit=50") })
 	add("the last page of 50 books (the city's page 10,000)", "", func(s *citySide) func(*rand.Rand) []exchange { return always(s.lastPage(b)) })
-	add("one user", "", func(s *citySide) func(*rand.Rand) []exchange {
-		return func(r *rand.Rand) []exchange { return reading(fmt.Sprint("/users/", 1+r.IntN(s.size.Users))) }
+	add("one user with two books out", "", func(s *citySide) func(*rand.Rand) []exchange {
+		users := s.ids(b, `SELECT id FROM users WHERE open_loans = 2 AND id > 10 AND deleted_at IS NULL LIMIT 5000`)
+		return func(r *rand.Rand) []exchange { return reading(fmt.Sprint("/users/", users[r.IntN(len(users))])) }
 	})
 	add("borrow, return", "", func(s *citySide) func(*rand.Rand) []exchange { return s.lending(b) })
 	if paths["POST /loans/"] && paths["POST /returns/"] {
@@ -182,7 +182,7 @@ func newCitySide(b *testing.B, release string, d *dbtest.Database, z dbtest.Size
 	p := dbtest.CityPolicy
 	s := &citySide{size: z, data: d, contestant: startProgram(b, release, []string{
 		"DB_HOST=" + d.Config.Host, "DB_PORT=" + d.Config.Port, "DB_USER=" + d.Config.User, "DB_NAME=" + d.Config.Name,
-		fmt.Sprint("BORROW_LIMIT=", p.BorrowLimit), fmt.Sprint("LOAN_DAYS=", p.LoanDays), "LOG_LEVEL=error"})}
+		fmt.Sprint("BORROW_LIMIT=", p.BorrowLimit), fmt.Sprint("LOAN_DAYS=", p.LoanDays), fmt.Sprint("HOLD_LIMIT=", p.HoldLimit), "LOG_LEVEL=error"})}
 	return s
 }
 
@@ -298,43 +298,31 @@ func (s *citySide) lastPage(b *testing.B) string {
 	return path
 }
 
-type freeBook struct {
-	id      int64
-	barcode string
+// ids are what a query finds.
+func (s *citySide) ids(b *testing.B, query string, args ...any) (list []int64) {
+	rows, err := s.data.SQL(b).Query(query, args...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			b.Fatal(err)
+		}
+		list = append(list, id)
+	}
+	if len(list) < 20 {
+		b.Fatalf("found only %d: %s", len(list), query)
+	}
+	return list
 }
 
 // free are books of which no copy is out, and users who may borrow.
-func (s *citySide) free(b *testing.B) (books []freeBook, users []int64) {
-	pool := s.data.SQL(b)
-	read := func(query string, take func(*sql.Rows) error) {
-		rows, err := pool.Query(query)
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer rows.Close()
-		for rows.Next() {
-			if err := take(rows); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-	read(`SELECT id, barcode FROM books WHERE on_loan = 0 AND holds = 0 AND deleted_at IS NULL LIMIT 20000`, func(r *sql.Rows) error {
-		var f freeBook
-		err := r.Scan(&f.id, &f.barcode)
-		books = append(books, f)
-		return err
-	})
-	read(fmt.Sprintf(`SELECT id FROM users WHERE open_loans < %d AND id > 10 AND deleted_at IS NULL LIMIT 5000`, dbtest.CityPolicy.BorrowLimit), func(r *sql.Rows) error {
-		var id int64
-		err := r.Scan(&id)
-		users = append(users, id)
-		return err
-	})
-	if len(books) < 1000 || len(users) < 500 {
-		b.Fatalf("only %d books and %d users are free", len(books), len(users))
-	}
+func (s *citySide) free(b *testing.B) (books, users []int64) {
+	books = s.ids(b, `SELECT id FROM books WHERE on_loan = 0 AND holds = 0 AND deleted_at IS NULL LIMIT 20000`)
 	rand.New(rand.NewPCG(2, 2)).Shuffle(len(books), func(i, j int) { books[i], books[j] = books[j], books[i] })
-	return books, users
+	return books, s.ids(b, `SELECT id FROM users WHERE open_loans < ? AND id > 10 AND deleted_at IS NULL LIMIT 5000`, dbtest.CityPolicy.BorrowLimit-1)
 }
 
 func borrowing(book, user int64) exchange {
@@ -348,7 +336,7 @@ func returning(book, user int64) exchange {
 func (s *citySide) lending(b *testing.B) func(*rand.Rand) []exchange {
 	books, users := s.free(b)
 	return func(r *rand.Rand) []exchange {
-		book, user := books[r.IntN(len(books))].id, users[r.IntN(len(users))]
+		book, user := books[r.IntN(len(books))], users[r.IntN(len(users))]
 		return []exchange{borrowing(book, user), returning(book, user)}
 	}
 }
@@ -356,35 +344,24 @@ func (s *citySide) lending(b *testing.B) func(*rand.Rand) []exchange {
 func (s *citySide) lendingTo(b *testing.B, user int64) func(*rand.Rand) []exchange {
 	books, _ := s.free(b)
 	return func(r *rand.Rand) []exchange {
-		book := books[r.IntN(len(books))].id
+		book := books[r.IntN(len(books))]
 		return []exchange{borrowing(book, user), returning(book, user)}
 	}
 }
 
 func (s *citySide) lendingByBarcode(b *testing.B) func(*rand.Rand) []exchange {
 	books, users := s.free(b)
+	codes := s.ids(b, `SELECT MIN(barcode) FROM copies WHERE book_id IN (`+strings.ReplaceAll(strings.Trim(fmt.Sprint(books[:min(len(books), 1000)]), "[]"), " ", ", ")+`) GROUP BY book_id`)
 	return func(r *rand.Rand) []exchange {
-		barcode, user := books[r.IntN(len(books))].barcode, users[r.IntN(len(users))]
-		return []exchange{posting("/loans/", fmt.Sprintf(`{"user_id":%d,"barcode":"%s"}`, user, barcode)), posting("/returns/", fmt.Sprintf(`{"barcode":"%s"}`, barcode))}
+		barcode, user := codes[r.IntN(len(codes))], users[r.IntN(len(users))]
+		return []exchange{posting("/loans/", fmt.Sprintf(`{"user_id":%d,"barcode":"%d"}`, user, barcode)), posting("/returns/", fmt.Sprintf(`{"barcode":"%d"}`, barcode))}
 	}
 }
 
 // holding places a hold and cancels it.
 func (s *citySide) holding(b *testing.B, book int64) func(*rand.Rand) []exchange {
-	var users []int64
-	rows, err := s.data.SQL(b).Query(`SELECT id FROM users u WHERE id > 10 AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.user_id = u.id)
+	users := s.ids(b, `SELECT id FROM users u WHERE id > 10 AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.user_id = u.id)
 		AND NOT EXISTS (SELECT 1 FROM loans l WHERE l.user_id = u.id AND l.open_book_id = ?) LIMIT 200`, book)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			b.Fatal(err)
-		}
-		users = append(users, id)
-	}
 	return func(r *rand.Rand) []exchange {
 		path := fmt.Sprintf("/books/%d/holds/%d", book, users[r.IntN(len(users))])
 		return []exchange{request("POST", path), request("DELETE", path)}
@@ -453,7 +430,7 @@ func (s *citySide) borrowsAtRate(b *testing.B) (borrows, commits []time.Duration
 			break
 		}
 		time.Sleep(time.Until(due))
-		tasks <- task{due: due, book: books[i%len(books)].id, user: users[i%len(users)]}
+		tasks <- task{due: due, book: books[i%len(books)], user: users[i%len(users)]}
 	}
 	close(tasks)
 	wait.Wait()

@@ -154,6 +154,9 @@ func cityRequests(z dbtest.Size) map[string][]string {
 		"list-user-loans": get(fmt.Sprintf("/users/%d/loans?limit=20", user), fmt.Sprintf("/users/%d/loans?limit=20&status=open", dbtest.LongHistoryUser)),
 		"get-account":     get(fmt.Sprintf("/users/%d/account?limit=20", user), fmt.Sprintf("/users/%d/account?limit=20", dbtest.LongHistoryUser)),
 		"list-keys":       get("/keys/"),
+		"list-holds":      get("/holds/?limit=20", "/holds/?limit=20&status=ready", "/holds/?limit=20&status=waiting"),
+		"list-book-holds": get(fmt.Sprintf("/books/%d/holds?limit=20", z.LongQueueBook()), fmt.Sprintf("/books/%d/holds?limit=20&status=ready", book)),
+		"list-user-holds": get(fmt.Sprintf("/users/%d/holds?limit=20", user)),
 		"export-books":    get("/export/books.csv?limit=20"), "export-users": get("/export/users.csv?limit=20"), "export-loans": get("/export/loans.csv?limit=20"),
 
 		"borrow-book": {fmt.Sprintf("POST /books/%d/borrow/%d?dry_run=true", free, user), fmt.Sprintf("POST /books/%d/borrow/%d", free, user)},
@@ -163,11 +166,13 @@ func cityRequests(z dbtest.Size) map[string][]string {
 		"add-payment": {fmt.Sprintf(`POST /users/%d/payments {"amount":5}`, user)},
 		"add-waiver":  {fmt.Sprintf(`POST /users/%d/waivers {"amount":1,"reason":"was ill"}`, user)},
 		"create-book": {`POST /books/ {"title":"A New Title","author":"Anon"}`},
-		// delete-user comes later.
+		// In the order of their names, so that cancel-hold makes the first user that is new.
+		"cancel-hold": {`POST /users/ {"name":"Somebody New"}`, fmt.Sprintf("POST /books/%d/holds/%d", z.LongQueueBook(), z.Users+1), fmt.Sprintf("DELETE /books/%d/holds/%d", z.LongQueueBook(), z.Users+1)},
+		"place-hold":  {fmt.Sprintf("POST /books/%d/holds/%d", z.ShortQueueBook(), z.Users+1)},
 		"create-user": {`POST /users/ {"name":"A New User"}`},
 		"update-book": {fmt.Sprintf(`PATCH /books/%d {"title":"Another"}`, free)},
 		"update-user": {fmt.Sprintf(`PATCH /users/%d {"name":"Another"}`, user)},
-		"delete-user": {fmt.Sprintf("DELETE /users/%d", z.Users+1)},
+		"delete-user": {fmt.Sprintf("DELETE /users/%d", z.Users+2)},
 	}
 }
 

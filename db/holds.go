@@ -500,7 +500,7 @@ func (v bookView) readyHolds(ctx context.Context, p library.HoldPage) ([]holdRow
 		return nil, err
 	}
 	lapsed, err := collect(ctx, v, scanID, `
-		SELECT DISTINCT h.book_id FROM holds h JOIN books b ON b.id = h.book_id WHERE h.shelf_until < ? AND b.holds > b.set_aside`, []any{v.today})
+		SELECT DISTINCT h.book_id FROM holds h`+v.dialect.indexed(`holds_shelf`)+` JOIN books b ON b.id = h.book_id WHERE h.shelf_until < ? AND b.holds > b.set_aside`, []any{v.today})
 	if err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ var (
 )
 
 // CityPolicy is the rules by which the made libraries lend.
-var CityPolicy = library.Policy{BorrowLimit: 10, LoanDays: 21, MaxRenewals: 2, FinePerDay: 1, Location: time.UTC}
+var CityPolicy = library.Policy{BorrowLimit: 10, LoanDays: 21, MaxRenewals: 2, FinePerDay: 1, HoldLimit: 10, HoldDays: 3, Location: time.UTC}
 
 // The users with the long and the short history.
 const (
