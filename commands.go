@@ -35,7 +35,7 @@ const usage = `library lends books: an API on a port, or on AWS Lambda where it 
   library [serve]                      serve the API
   library migrate up|status            bring the database's schema up to date, or list its steps
   library migrate adopt                take over a database of the original project, which stays as it was under other names
-  library import [--books FILE] [--users FILE] [--loans FILE]
+  library import [--books FILE] [--copies FILE] [--users FILE] [--loans FILE]
                                        take in CSV files, each with a header; - is standard input
     --dry-run                          say what that would do, and change nothing
     --lenient                          take rows without the cells that are wrong where they can do without them

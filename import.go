@@ -18,13 +18,14 @@ import (
 
 // imports are the arguments of library import.
 type imports struct {
-	books, users, loans string
-	columns             string
-	lenient, dryRun     bool
+	books, copies, users, loans string
+	columns                     string
+	lenient, dryRun             bool
 }
 
 func (i *imports) flags(f *flag.FlagSet) {
 	f.StringVar(&i.books, "books", "", "")
+	f.StringVar(&i.copies, "copies", "", "")
 	f.StringVar(&i.users, "users", "", "")
 	f.StringVar(&i.loans, "loans", "", "")
 	f.StringVar(&i.columns, "columns", "", "")
@@ -39,7 +40,7 @@ var (
 )
 
 func (i imports) run(ctx context.Context, s settings, stdin io.Reader, stdout, stderr io.Writer) error {
-	parts := []*importPart{{what: "books", name: i.books}, {what: "users", name: i.users}, {what: "loans", name: i.loans}}
+	parts := []*importPart{{what: "books", name: i.books}, {what: "copies", name: i.copies}, {what: "users", name: i.users}, {what: "loans", name: i.loans}}
 	given, standard := 0, 0
 	for _, p := range parts {
 		if p.name != "" {
@@ -101,7 +102,7 @@ func (i imports) run(ctx context.Context, s settings, stdin io.Reader, stdout, s
 			bar := importer.NewBar(stderr, p.size)
 			m.Progress, m.Refused, done = bar.Show, bar, bar.Clear
 		}
-		take := map[string]func(context.Context, string, io.Reader) (importer.Summary, error){"books": m.Books, "users": m.Users, "loans": m.Loans}[p.what]
+		take := map[string]func(context.Context, string, io.Reader) (importer.Summary, error){"books": m.Books, "copies": m.Copies, "users": m.Users, "loans": m.Loans}[p.what]
 		summary, err := take(ctx, p.name, p.file)
 		done()
 		if summary.Rows() > 0 || err == nil {

@@ -147,6 +147,8 @@ func cityRequests(z dbtest.Size) map[string][]string {
 			"/books/?limit=20&category=Category%207", "/books/?limit=20&q=the&language=de", "/books/?limit=20&sort=title", "/books/?limit=20&sort=author", "/books/?limit=20&sort=year",
 			"/books/?limit=20&sort=-id", "/books/?limit=20&q=the&sort=title", "/books/?limit=20&q=the&sort=-id"),
 		"get-book":        get(fmt.Sprint("/books/", book), fmt.Sprint("/books/", z.LongQueueBook())),
+		"list-copies":     get(fmt.Sprintf("/books/%d/copies?limit=1", z.LongQueueBook())),
+		"get-copy":        get("/copies/7"),
 		"list-users":      get("/users/?limit=20", "/users/?limit=20&q=a", "/users/?limit=20&q=20000000007"),
 		"get-user":        get(fmt.Sprint("/users/", user), fmt.Sprint("/users/", dbtest.LongHistoryUser)),
 		"list-loans":      get("/loans/?limit=20", "/loans/?limit=20&status=open", "/loans/?limit=20&status=returned", "/loans/?limit=20&status=overdue", "/loans/?limit=20&due_before=2999-01-01", fmt.Sprintf("/loans/?limit=20&book_id=%d", book), fmt.Sprintf("/loans/?limit=20&user_id=%d&status=open", user), fmt.Sprintf("/loans/?limit=20&user_id=%d", dbtest.LongHistoryUser), fmt.Sprintf("/loans/?limit=20&book_id=%d&status=open", book), fmt.Sprintf("/loans/?limit=20&book_id=%d&due_after=2020-01-01", book)),
@@ -169,6 +171,9 @@ func cityRequests(z dbtest.Size) map[string][]string {
 		// In the order of their names, so that cancel-hold makes the first user that is new.
 		"cancel-hold": {`POST /users/ {"name":"Somebody New"}`, fmt.Sprintf("POST /books/%d/holds/%d", z.LongQueueBook(), z.Users+1), fmt.Sprintf("DELETE /books/%d/holds/%d", z.LongQueueBook(), z.Users+1)},
 		"place-hold":  {fmt.Sprintf("POST /books/%d/holds/%d", z.ShortQueueBook(), z.Users+1)},
+		"create-copy": {fmt.Sprintf(`POST /books/%d/copies {"barcode":"A New Label"}`, free)},
+		"update-copy": {`PATCH /copies/7 {"note":"torn"}`, `PATCH /copies/7 {"barcode":"Another Label"}`},
+		"delete-copy": {"DELETE /copies/8"},
 		"create-user": {`POST /users/ {"name":"A New User"}`},
 		"update-book": {fmt.Sprintf(`PATCH /books/%d {"title":"Another"}`, free)},
 		"update-user": {fmt.Sprintf(`PATCH /users/%d {"name":"Another"}`, user)},

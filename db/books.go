@@ -2,6 +2,7 @@ package db
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"library-management/db/words"
@@ -240,10 +241,23 @@ func (s *Store) CreateBook(ctx context.Context, b library.Book) (library.Book, e
 		return b, err
 	}
 	b.ID, b.CopiesAvailable, b.SetAside, b.HoldsWaiting, b.BorrowedByID, b.DueDate = 0, b.Copies, 0, 0, nil, nil
+	if b.Barcode != "" {
+		b.Copies = max(b.Copies, 1)
+		b.CopiesAvailable = b.Copies
+	}
 	return write(ctx, s, func(t *tx) (library.Book, error) {
+		if err := t.barcodeFree(ctx, b, 0); err != nil {
+			return b, err
+		}
 		id, err := t.insertBook(ctx, b)
 		if err != nil {
 			return b, t.bookTaken(ctx, b, err)
+		}
+		if b.Barcode != "" {
+			today := t.today
+			if _, err := t.addCopy(ctx, &stock{bookID: id, copies: b.Copies}, library.Copy{Barcode: b.Barcode, Status: library.CopyAvailable, AddedOn: &today}); err != nil {
+				return b, err
+			}
 		}
 		made := b
 		made.ID = id
@@ -288,6 +302,11 @@ func (s *Store) UpdateBook(ctx context.Context, id int64, change func(*library.B
 
 // updateLocked stores b, and what a change of its copies makes of the queue.
 func (t *tx) updateLocked(ctx context.Context, sh *shelf, b library.Book) error {
+	if b.Barcode != sh.book.Barcode || b.Copies != sh.book.Copies {
+		if err := t.updateStock(ctx, sh, &b); err != nil {
+			return err
+		}
+	}
 	if err := t.setCopies(ctx, sh, b.Copies, false); err != nil {
 		return err
 	}
@@ -296,6 +315,50 @@ func (t *tx) updateLocked(ctx context.Context, sh *shelf, b library.Book) error 
 	}
 	t.storeQueue(ctx, sh)
 	return nil
+}
+
+// barcodeFree refuses a book whose barcode another copy than its first one has, with whatever else of it is taken.
+func (t *tx) barcodeFree(ctx context.Context, b library.Book, first int64) error {
+	if b.Barcode == "" {
+		return nil
+	}
+	err := t.taken(ctx, []unique{
+		{`SELECT id FROM copies WHERE barcode = ?`, b.Barcode, first, "barcode", library.ErrBarcodeTaken},
+		{`SELECT id FROM books WHERE barcode = ?`, b.Barcode, b.ID, "barcode", library.ErrBarcodeTaken}, // of an older release, without a copy
+		{`SELECT id FROM books WHERE isbn = ?`, b.ISBN, b.ID, "isbn", library.ErrISBNTaken},
+	})
+	if errors.Is(err, errFreeAgain) {
+		return nil
+	}
+	return err
+}
+
+// updateStock brings a book's copies in line with its barcode and its number of copies, one of which has changed.
+func (t *tx) updateStock(ctx context.Context, sh *shelf, b *library.Book) error {
+	st, err := t.stockOf(ctx, sh)
+	if err != nil {
+		return err
+	}
+	if refusal := st.fewer(b.Copies, false); b.Copies < st.copies && refusal != nil {
+		return refusal
+	}
+	if b.Copies < st.counted() {
+		return library.ErrCopiesLabelled
+	}
+	if b.Barcode == st.first() {
+		return nil
+	}
+	var first int64
+	if len(st.rows) > 0 {
+		first = st.rows[0].ID
+	}
+	if err := t.barcodeFree(ctx, *b, first); err != nil {
+		return err
+	}
+	st.copies = b.Copies
+	err = t.labelFirst(ctx, st, b.Barcode)
+	b.Copies = st.copies
+	return err
 }
 
 // updateBook stores b; the guard keeps the copies from falling below what is out or set aside.
@@ -348,6 +411,7 @@ func (s *Store) DeleteBook(ctx context.Context, id int64, check func(library.Boo
 		t.change(`
 			UPDATE books SET deleted_at = ?, barcode = NULL, isbn = NULL, first_due_user_id = NULL, first_due_on = NULL, first_due_stale_since = NULL
 			WHERE id = ? AND deleted_at IS NULL AND on_loan = 0`, t.stamp(), id)
+		t.later(`UPDATE copies SET deleted_at = ?, barcode = NULL WHERE book_id = ? AND deleted_at IS NULL`, t.stamp(), id)
 		t.queue(words.Books.Forget(t.s.database.Engine, id, sh.book.SearchedText()))
 		return nothing, nil
 	})

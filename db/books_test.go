@@ -47,7 +47,7 @@ func TestCreateBookIgnoresWhatIsNotTheCallers(t *testing.T) {
 		if diff := cmp.Diff(want, got); err != nil || diff != "" || got.ID == 99 {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
-		_, err = s.CreateBook(ctx, library.Book{Title: " ", Author: ""})
+		_, err = s.CreateBook(ctx, library.Book{Title: " ", Author: "", Copies: -1})
 		refused(t, err, library.ErrInvalid.Code)
 		if diff := cmp.Diff([]string{"title", "author", "copies"}, fields(err)); diff != "" {
 			t.Error(diff)
@@ -112,7 +112,7 @@ func TestUpdateBookRefused(t *testing.T) {
 		no := &library.Error{Kind: library.Conflict, Code: "no"}
 		_, err := s.UpdateBook(ctx, b.ID, func(b *library.Book) error { b.Title = "x"; return no })
 		refused(t, err, "no")
-		_, err = s.UpdateBook(ctx, b.ID, func(b *library.Book) error { b.Title, b.Copies = " ", 0; return nil })
+		_, err = s.UpdateBook(ctx, b.ID, func(b *library.Book) error { b.Title, b.Copies = " ", -1; return nil })
 		refused(t, err, library.ErrInvalid.Code)
 		got, err := s.FindBook(ctx, b.ID)
 		if diff := cmp.Diff(b, got); err != nil || diff != "" {

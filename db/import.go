@@ -188,7 +188,9 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 	if err != nil {
 		return nil, err
 	}
-	return importBatch(ctx, s, rows, record[library.Book]{
+	// counted is how many copies of the stored books of a piece count.
+	var counted map[int64]int
+	books := record[library.Book]{
 		blank: func() library.Book { return library.Book{Copies: 1} },
 		clean: func(b *library.Book) error {
 			b.SourceID = from.stored(b.ID, b.SourceID)
@@ -198,12 +200,23 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 			return []id{sourceIdentifier(from, b.ID, b.SourceID), identifier("barcode", b.Barcode, library.ErrBarcodeTaken), identifier("isbn", b.ISBN, library.ErrISBNTaken)}
 		},
 		name: func(b *library.Book) string {
-			// What was stored before texts were composed may still be decomposed.
-			return "name\x00" + norm.NFC.String(b.Title) + "\x00" + norm.NFC.String(b.Author) + "\x00" + year(b)
+			return bookName(b.Title, b.Author, b.PublishedYear)
 		},
 		table: "books",
 		named: func(rows []library.Book) []in { return namedBooks(from, rows) },
 		load: func(ctx context.Context, t *tx, ids []any) ([]library.Book, error) {
+			counted = map[int64]int{}
+			_, err := collect(ctx, t, func(scan func(...any) error) (id int64, err error) {
+				var n int
+				err = scan(&id, &n)
+				counted[id] = n
+				return id, err
+			}, `
+				SELECT c.book_id, COUNT(*) FROM copies c LEFT JOIN loans l ON l.open_copy_id = c.id
+				WHERE c.book_id IN (`+marks(len(ids))+`) AND c.deleted_at IS NULL AND (c.status = 'available' OR l.id IS NOT NULL) GROUP BY c.book_id`, ids)
+			if err != nil {
+				return nil, err
+			}
 			return t.bookView().alone(ctx, ids, t.s.dialect.forUpdate)
 		},
 		same: func(a, b *library.Book) bool {
@@ -211,6 +224,7 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 				year(a) == year(b) && a.Language == b.Language && a.Category == b.Category && a.Copies == b.Copies
 		},
 		check: func(old, new *library.Book) error {
+			new.Copies = max(new.Copies, counted[new.ID]) // a file with a row a copy may say 1 in each
 			if isNew(old) {
 				return nil
 			}
@@ -228,7 +242,10 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 				args = append(args, b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies, null(b.SourceID))
 			}
 			_, err := t.insertIndexed(ctx, words.Books, `INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies, source_id) VALUES `, len(books), args)
-			return err
+			if err != nil {
+				return err
+			}
+			return t.labelNew(ctx, books)
 		},
 		update: func(ctx context.Context, t *tx, b library.Book) error {
 			if b.SourceID != "" {
@@ -242,7 +259,66 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 		},
 		words:  words.Books,
 		number: func(b *library.Book) int64 { return b.ID },
+	}
+	return inPieces(ctx, s, books.table, rows, func(t *tx, rows []func(*library.Book)) ([]library.Imported, error) {
+		fresh := make([]library.Book, len(rows))
+		for i, row := range rows {
+			fresh[i].Copies = 1
+			row(&fresh[i])
+			books.clean(&fresh[i]) // for the identifiers' form
+		}
+		labels, err := t.splitLabels(ctx, from, fresh)
+		if err != nil || len(labels) == 0 {
+			if err != nil {
+				return nil, err
+			}
+			return importRows(ctx, t, rows, books)
+		}
+		// The further labels come behind the books of the piece, which may be theirs.
+		results := make([]library.Imported, len(rows))
+		var bookRows []func(*library.Book)
+		var copyRows []library.CopyRecord
+		var bookAt, copyAt []int
+		for i, row := range rows {
+			if c, ok := labels[i]; ok {
+				copyRows, copyAt = append(copyRows, c), append(copyAt, i)
+			} else {
+				bookRows, bookAt = append(bookRows, row), append(bookAt, i)
+			}
+		}
+		some, err := importRows(ctx, t, bookRows, books)
+		if err != nil {
+			return nil, err
+		}
+		for i, r := range some {
+			results[bookAt[i]] = r
+		}
+		some, err = t.importCopies(ctx, from, copyRows)
+		for i, r := range some {
+			results[copyAt[i]] = r
+		}
+		return results, err
 	})
+}
+
+// labelNew makes a copy of the barcode of each new book.
+func (t *tx) labelNew(ctx context.Context, books []*library.Book) error {
+	var barcodes, empty []any
+	for _, b := range books {
+		if b.Barcode != "" {
+			barcodes = append(barcodes, b.Barcode)
+			if b.Copies == 0 {
+				empty = append(empty, b.Barcode)
+			}
+		}
+	}
+	if len(barcodes) == 0 {
+		return nil
+	}
+	if len(empty) > 0 {
+		t.later(`UPDATE books SET copies = 1, first_due_stale_since = first_due_stale_since WHERE barcode IN (`+marks(len(empty))+`)`, empty...)
+	}
+	return t.label(ctx, `INSERT INTO copies (book_id, barcode) SELECT id, barcode FROM books WHERE barcode IN (`+marks(len(barcodes))+`) ORDER BY id`, barcodes...)
 }
 
 func isNew(b *library.Book) bool { return b.ID == 0 }

@@ -31,13 +31,13 @@ func (a *api) books() []route {
 			Method: "PUT", Path: "/books/{book_id}", ID: "replace-book", Tag: tagBooks, Success: 200, Role: desk,
 			Summary: "Replace a book",
 			Text:    "Optional fields that are absent are cleared; copies stays as it is.",
-			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan, library.ErrCopiesOnHold),
+			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan, library.ErrCopiesOnHold, library.ErrCopiesLabelled),
 		}, a.replaceBook),
 		newRoute(operation{
 			Method: "PATCH", Path: "/books/{book_id}", ID: "update-book", Tag: tagBooks, Success: 200, Role: desk,
 			Summary: "Change some fields of a book",
 			Text:    "A JSON merge patch (RFC 7396): what is absent stays, null clears.",
-			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan, library.ErrCopiesOnHold),
+			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan, library.ErrCopiesOnHold, library.ErrCopiesLabelled),
 		}, a.updateBook),
 		newRoute(operation{
 			Method: "DELETE", Path: "/books/{book_id}", ID: "delete-book", Tag: tagBooks, Success: 204, Role: admin,
@@ -58,7 +58,7 @@ type Book struct {
 	PublishedYear   *int          `json:"published_year" example:"1969" doc:"Negative before Christ."`
 	Language        *string       `json:"language" example:"en"`
 	Category        *string       `json:"category" example:"Fiction"`
-	Copies          int           `json:"copies" example:"1" doc:"How many the library has."`
+	Copies          int           `json:"copies" example:"1" doc:"How many circulate: 0 where all are lost or withdrawn."`
 	CopiesAvailable int           `json:"copies_available" example:"1" doc:"How many of them are free for anyone to borrow now."`
 	Available       bool          `json:"available" example:"true" doc:"Whether a copy is free for anyone to borrow."`
 	HoldsWaiting    int           `json:"holds_waiting" example:"0" doc:"How many wait for a copy; those for whom one is set aside are not among them."`
@@ -88,11 +88,11 @@ type BookInput struct {
 	Title         text   `json:"title" minLength:"1" maxLength:"500" example:"The Left Hand of Darkness"`
 	Author        text   `json:"author" minLength:"1" maxLength:"1000" example:"Ursula K. Le Guin"`
 	ISBN          text   `json:"isbn,omitempty" nullable:"true" maxLength:"40" doc:"ISBN-10 or ISBN-13, hyphens allowed; kept as thirteen digits. Unique among books." example:"978-0-441-47812-5"`
-	Barcode       text   `json:"barcode,omitempty" nullable:"true" maxLength:"64" doc:"Unique among books." example:"30112044718"`
+	Barcode       text   `json:"barcode,omitempty" nullable:"true" maxLength:"64" doc:"That of its first copy: labels one where none is. Unique among copies." example:"30112044718"`
 	PublishedYear number `json:"published_year,omitempty" nullable:"true" minimum:"-9999" maximum:"9999" doc:"Negative before Christ." example:"1969"`
 	Language      text   `json:"language,omitempty" nullable:"true" maxLength:"35" example:"en"`
 	Category      text   `json:"category,omitempty" nullable:"true" maxLength:"100" example:"Fiction"`
-	Copies        number `json:"copies,omitempty" minimum:"1" maximum:"100000" doc:"How many the library has: 1 where a new book does not say." example:"1"`
+	Copies        number `json:"copies,omitempty" minimum:"0" maximum:"100000" doc:"How many circulate, with a barcode or without: 1 where a new book does not say." example:"1"`
 
 	ID              readOnly `json:"id,omitempty"`
 	CopiesAvailable readOnly `json:"copies_available,omitempty"`
@@ -117,6 +117,9 @@ func (in *BookInput) patch(b *library.Book) {
 	}
 	if in.Copies.sent {
 		b.Copies = int(in.Copies.value)
+	}
+	if in.Copies.null {
+		b.Copies = -1 // which Clean refuses
 	}
 }
 

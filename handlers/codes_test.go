@@ -37,6 +37,19 @@ func (f failing) UpdateBook(context.Context, int64, func(*library.Book) error) (
 	return library.Book{}, f.err
 }
 func (f failing) DeleteBook(context.Context, int64, func(library.Book) error) error { return f.err }
+func (f failing) FindCopies(context.Context, int64, library.Page) ([]library.Copy, int64, error) {
+	return nil, 0, f.err
+}
+func (f failing) FindCopy(context.Context, int64) (library.Copy, error) {
+	return library.Copy{}, f.err
+}
+func (f failing) CreateCopy(context.Context, int64, library.Copy) (library.Copy, error) {
+	return library.Copy{}, f.err
+}
+func (f failing) UpdateCopy(context.Context, int64, func(*library.Copy) error) (library.Copy, error) {
+	return library.Copy{}, f.err
+}
+func (f failing) DeleteCopy(context.Context, int64, func(library.Copy) error) error { return f.err }
 func (f failing) CreateUser(context.Context, library.User) (library.User, error) {
 	return library.User{}, f.err
 }
@@ -137,12 +150,14 @@ func TestCodes(t *testing.T) {
 	byStore := map[string]*library.Error{
 		"unavailable": library.ErrUnavailable, "overloaded": library.ErrOverloaded,
 		"unknown_outcome": library.ErrUnknownOutcome, "storage_full": library.ErrStorageFull, "idempotency_key_in_use": library.ErrIdempotencyKeyInUse,
-		"overdue": library.ErrOverdue, "blocked": library.ErrBlocked, "fines_owed": library.ErrFinesOwed,
+		"overdue": library.ErrOverdue, "blocked": library.ErrBlocked, "fines_owed": library.ErrFinesOwed, "copy_on_loan": library.ErrCopyOnLoan,
 	}
 	// What each operation is asked where nothing else is said.
 	requests := map[string]string{
 		"list-books": "GET /books/", "create-book": "POST /books/ " + book, "get-book": "GET /books/1", "replace-book": "PUT /books/1 " + book,
 		"update-book": "PATCH /books/1 " + book, "delete-book": "DELETE /books/1",
+		"list-copies": "GET /books/1/copies", "create-copy": "POST /books/1/copies " + `{"barcode":"L1"}`, "get-copy": "GET /copies/1",
+		"update-copy": "PATCH /copies/1 " + `{"note":"torn"}`, "delete-copy": "DELETE /copies/1",
 		"list-users": "GET /users/", "create-user": "POST /users/ " + user, "get-user": "GET /users/1", "replace-user": "PUT /users/1 " + user,
 		"update-user": "PATCH /users/1 " + user, "delete-user": "DELETE /users/1",
 		"borrow-book": "POST /books/1/borrow/1", "return-book": "POST /books/1/return/1",
@@ -181,7 +196,7 @@ func TestCodes(t *testing.T) {
 		"renew-loan on_hold":             append(slices.Clone(lent), "POST /books/1/holds/1", ""),
 		"list-user-holds user_not_found": {""},
 		"book_not_found":                 {"POST /users/ " + user, ""}, "user_not_found": {"POST /books/ " + book, ""},
-		"precondition_failed": {"POST /books/ " + `{"title":"T","author":"A"}`, "POST /users/ " + `{"name":"N"}`, ""},
+		"precondition_failed": {"POST /books/ " + `{"title":"T","author":"A"}`, "POST /users/ " + `{"name":"N"}`, "POST /books/1/copies " + `{"barcode":"B"}`, ""},
 		"has_open_loans":      {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", ""},
 		"already_borrowed":    {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", ""},
 		"not_borrowed":        {"POST /books/ " + book, "POST /users/ " + user, ""},
@@ -201,9 +216,16 @@ func TestCodes(t *testing.T) {
 		"email_taken":                   {"POST /users/ " + `{"name":"N"}`, "POST /users/ " + `{"name":"N","email":"ADA@example.org"}`, ""},
 		"card_number_taken":             {"POST /users/ " + `{"name":"N"}`, "POST /users/ " + `{"name":"N","card_number":"C1"}`, ""},
 
-		"replace-book copies_on_loan": append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PUT /books/1 "+`{"title":"T","author":"A","copies":1}`),
-		"update-book copies_on_loan":  append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PATCH /books/1 "+`{"copies":1}`),
-		"loan_not_found":              {""}, "list-user-loans user_not_found": {""},
+		"replace-book copies_on_loan":  append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PUT /books/1 "+`{"title":"T","author":"A","copies":1}`),
+		"update-book copies_on_loan":   append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PATCH /books/1 "+`{"copies":1}`),
+		"replace-book copies_labelled": {"POST /books/ " + book, "POST /books/1/copies " + `{"barcode":"L2"}`, "PUT /books/1 " + `{"title":"T","author":"A","copies":1}`},
+		"update-book copies_labelled":  {"POST /books/ " + book, "POST /books/1/copies " + `{"barcode":"L2"}`, "PATCH /books/1 " + `{"copies":1}`},
+		"create-copy barcode_taken":    {"POST /books/ " + `{"title":"T","author":"A","barcode":"L1"}`, ""},
+		"update-copy barcode_taken":    {"POST /books/ " + book, "POST /books/1/copies " + `{"barcode":"L2"}`, "PATCH /copies/1 " + `{"barcode":"L2"}`},
+		"update-copy copies_on_loan":   {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", "PATCH /copies/1 " + `{"status":"damaged"}`},
+		"delete-copy copies_on_loan":   {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", ""},
+		"copy_not_found":               {""},
+		"loan_not_found":               {""}, "list-user-loans user_not_found": {""},
 
 		"get-account user_not_found": {""}, "add-payment user_not_found": {""}, "add-waiver user_not_found": {""}, "add-charge user_not_found": {""},
 		"has_balance":     {"POST /users/ " + user, "POST /users/1/charges " + `{"amount":2,"reason":"lost"}`, ""},
@@ -293,7 +315,7 @@ func TestCodes(t *testing.T) {
 							request = strings.Replace(request, strings.Fields(request)[1], strings.Fields(request)[1]+"?key="+token, 1)
 						case code == "not_allowed":
 							headers = []string{"Authorization: Bearer " + readers}
-							if op.OperationID == "list-books" || op.OperationID == "get-book" {
+							if slices.Contains([]string{"list-books", "get-book", "list-copies", "get-copy"}, op.OperationID) {
 								headers = []string{"Authorization: Bearer " + rootKey}
 							}
 						case code == "session_ended":

@@ -52,6 +52,7 @@ func newAPI(app *fiber.App, router fiber.Router, version string, transformers ..
 	c.Servers = []*huma.Server{{URL: ".", Description: "Where this document was read from"}}
 	c.Tags = []*huma.Tag{
 		{Name: tagBooks, Description: "The catalogue: titles, of which the library has one copy or more."},
+		{Name: tagCopies, Description: "The volumes of a book that have a barcode of their own."},
 		{Name: tagUsers, Description: "The members of the library."},
 		{Name: tagLoans, Description: "Borrowing, returning, and what was lent."},
 		{Name: tagAccounts, Description: "What users owe, and what was paid and waived."},

@@ -73,7 +73,8 @@ func TestBadInput(t *testing.T) {
 			{"null for a name", "PUT", "/users/1", `{"name":null}`, 422, invalid, "body.name"},
 			{"text for a number", "PATCH", "/books/1", `{"copies":"1"}`, 422, invalid, "body.copies"},
 			{"half a copy", "PATCH", "/books/1", `{"copies":1.5}`, 422, invalid, "body.copies"},
-			{"no copies", "PATCH", "/books/1", `{"copies":0}`, 422, invalid, "body.copies"},
+			{"no copies", "PATCH", "/books/1", `{"copies":0}`, 200, "", ""},
+			{"less than no copies", "PATCH", "/books/1", `{"copies":-1}`, 422, invalid, "body.copies"},
 			{"too many copies", "PATCH", "/books/1", `{"copies":100001}`, 422, invalid, "body.copies"},
 			{"astronomically many copies", "PATCH", "/books/1", `{"copies":1e308}`, 422, invalid, "body.copies"},
 			{"year out of range", "PATCH", "/books/1", `{"published_year":10000}`, 422, invalid, "body.published_year"},
@@ -115,7 +116,7 @@ func TestBadInput(t *testing.T) {
 			{"reason and amount at once", "POST", "/users/1/waivers", `{"amount":0,"reason":""}`, 422, invalid, "body.amount body.reason"},
 			{"note too long", "POST", "/users/1/payments", `{"amount":1,"note":` + long(501) + `}`, 422, invalid, "body.note"},
 			{"a note for a reason", "POST", "/users/1/charges", `{"amount":1,"note":"n"}`, 422, invalid, "body.note body.reason"},
-			{"everything at once", "POST", "/books/", `{"title":"","isbn":"1","copies":0,"barcode":7,"language":"\u0001","colour":1,"published_year":null,"category":"ok"}`, 422, invalid,
+			{"everything at once", "POST", "/books/", `{"title":"","isbn":"1","copies":-1,"barcode":7,"language":"\u0001","colour":1,"published_year":null,"category":"ok"}`, 422, invalid,
 				"body.author body.barcode body.colour body.copies body.isbn body.language body.title"},
 			{"path and body at once", "PUT", "/books/0", `{"title":"T"}`, 422, invalid, "body.author path.book_id"},
 

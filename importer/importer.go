@@ -1,4 +1,4 @@
-// Package importer reads catalogues, members and loans from CSV files and hands them to the library in batches.
+// Package importer reads catalogues, copies, members and loans from CSV files and hands them to the library in batches.
 // It knows nothing of SQL.
 package importer
 
@@ -61,13 +61,15 @@ var (
 	bookNeeds   = [][]string{{"barcode"}, {"isbn"}, {"title", "author"}, {"source_id"}}
 	userColumns = []string{"source_id", "card_number", "email", "name", "status", "status_reason", "balance"}
 	userNeeds   = [][]string{{"card_number"}, {"email"}, {"source_id"}}
+	copyColumns = []string{"source_id", "barcode", "book_source_id", "isbn", "title", "author", "published_year", "status", "note", "added_on"}
+	copyNeeds   = [][]string{{"barcode"}, {"source_id"}}
 	loanColumns = []string{"source_id", "user_source_id", "card_number", "book_source_id", "barcode", "borrowed_on", "due_on", "returned_on", "renewals", "fine"}
 	loanNeeds   = [][]string{{"card_number", "barcode", "borrowed_on", "returned_on"}, {"user_source_id", "book_source_id", "borrowed_on", "returned_on"}}
 )
 
-// CheckColumns says which of the columns is none of a file's kind, which is books, users or loans.
+// CheckColumns says which of the columns is none of a file's kind, which is books, copies, users or loans.
 func CheckColumns(kind string, columns map[string]string) error {
-	known := map[string][]string{"books": bookColumns, "users": userColumns, "loans": loanColumns}[kind]
+	known := map[string][]string{"books": bookColumns, "copies": copyColumns, "users": userColumns, "loans": loanColumns}[kind]
 	for column := range columns {
 		if !slices.Contains(known, column) {
 			return fmt.Errorf("there is no column %.100q of %s; the columns are %s", column, kind, strings.Join(known, ", "))
@@ -81,6 +83,13 @@ func CheckColumns(kind string, columns map[string]string) error {
 // went in before stays, and the same file can be imported again.
 func (m *Import) Books(ctx context.Context, file string, r io.Reader) (Summary, error) {
 	return run(ctx, m, file, r, &table{columns: bookColumns, needs: bookNeeds}, bookRow, m.Store.ImportBooks)
+}
+
+// Copies imports the copies of books that are there: the columns source_id, barcode, book_source_id, isbn, title, author,
+// published_year, status, note and added_on, of which a row needs one of the first two, and for a new copy what tells its book.
+// Errors are those of Books.
+func (m *Import) Copies(ctx context.Context, file string, r io.Reader) (Summary, error) {
+	return run(ctx, m, file, r, &table{columns: copyColumns, needs: copyNeeds}, copyRow, m.Store.ImportCopies)
 }
 
 // Users imports members: the columns source_id, card_number, email, name, status, status_reason and balance, of which a row
@@ -192,7 +201,7 @@ func (f *fileRun[T]) rows(ctx context.Context, r io.Reader, parse func(cells, bo
 
 // contradicts reports whether an earlier row is about the same record and says something else, and on which line it begins.
 func (f *fileRun[T]) contradicts(r row[T]) (line int, _ bool) {
-	for _, k := range r.keys {
+	for _, k := range slices.Concat(r.keys, r.contradicted) {
 		if e, ok := f.seen[k.hash]; ok && e.says != r.says {
 			return int(e.line), true
 		}
@@ -204,7 +213,7 @@ func (f *fileRun[T]) contradicts(r row[T]) (line int, _ bool) {
 // be right, and nobody but the librarian knows which.
 func (f *fileRun[T]) note(p placed[T]) error {
 	var wrong []library.FieldError
-	for _, k := range p.keys {
+	for _, k := range slices.Concat(p.keys, p.contradicted) {
 		if e, ok := f.seen[k.hash]; ok && e.says != p.says {
 			wrong = append(wrong, library.FieldError{Field: k.names, Message: fmt.Sprintf("stood on line %d already, with other things beside it; that line counts", e.line)})
 		}
@@ -212,7 +221,7 @@ func (f *fileRun[T]) note(p placed[T]) error {
 	if wrong != nil {
 		return library.ErrInvalid.About(wrong...)
 	}
-	for _, k := range append(p.keys, p.other) {
+	for _, k := range slices.Concat(p.keys, p.others) {
 		if _, ok := f.seen[k.hash]; !ok && k.names != "" {
 			f.seen[k.hash] = earlier{line: uint32(p.at.first), says: p.says}
 		}
@@ -222,7 +231,7 @@ func (f *fileRun[T]) note(p placed[T]) error {
 
 // forget takes a row that was refused out of what note remembers.
 func (f *fileRun[T]) forget(p placed[T]) {
-	for _, k := range append(p.keys, p.other) {
+	for _, k := range slices.Concat(p.keys, p.others) {
 		if f.seen[k.hash].line == uint32(p.at.first) {
 			delete(f.seen, k.hash)
 		}

@@ -21,8 +21,10 @@ type row[T any] struct {
 	// keys are what the row is known by: another row with one of them is about the same record. None where two rows are two
 	// records whatever they say.
 	keys []key
-	// other is what a row that has nothing better may know the record by besides; the zero key where there is nothing.
-	other key
+	// others are what a row that has nothing better may know the record by besides.
+	others []key
+	// contradicted are what only rows that have nothing better are known by: see others.
+	contradicted []key
 	// says tells the row from one that says something else.
 	says uint32
 	// left are the cells that were left out because they are wrong.
@@ -107,13 +109,87 @@ func bookRow(c cells, lenient bool) (r row[func(*library.Book)], err error) {
 	if fresh.Barcode != "" {
 		r.keys = append(r.keys, keyOf("barcode", fresh.Barcode))
 	}
-	if fresh.ISBN != "" {
-		r.keys = append(r.keys, keyOf("isbn", fresh.ISBN))
+	// Rows with one ISBN and different barcodes are about copies of one book, and whether they agree about it the store can tell.
+	alone, labelled := keyOf("isbn", fresh.ISBN), keyOf("isbn", fresh.ISBN, "and a barcode")
+	switch {
+	case fresh.ISBN == "":
+	case fresh.Barcode != "":
+		r.others, r.contradicted = append(r.others, labelled), append(r.contradicted, alone)
+	default:
+		r.keys, r.contradicted = append(r.keys, alone), append(r.contradicted, labelled)
 	}
 	if name := keyOf("title, author and published_year", fresh.Title, fresh.Author, said(year)); r.keys == nil {
 		r.keys = []key{name}
 	} else {
-		r.other = name
+		r.others = append(r.others, name)
+	}
+	return r, nil
+}
+
+// copyRow is what a row says of a copy. With lenient a wrong cell that the copy can do without is left out.
+func copyRow(c cells, lenient bool) (r row[library.CopyRecord], err error) {
+	// The columns are checked as those of a book and of a copy.
+	book := library.Book{Title: "-", Author: "-"}
+	volume := library.Copy{Status: library.CopyAvailable}
+	var wrong []library.FieldError
+	c.write("title", &r.record.Title)
+	c.write("author", &r.record.Author)
+	c.identify("isbn", &book.ISBN)
+	if s, _ := c.get("published_year"); s != "" {
+		n, ok := wholeYear(s)
+		if !ok {
+			wrong = append(wrong, library.FieldError{Field: "published_year", Message: "must be a whole number"})
+		}
+		book.PublishedYear = &n
+	}
+	if r.record.Title != "" {
+		book.Title = r.record.Title
+	}
+	if r.record.Author != "" {
+		book.Author = r.record.Author
+	}
+	c.identify("source_id", &book.SourceID)
+	c.identify("book_source_id", &r.record.BookSourceID)
+	c.identify("barcode", &volume.Barcode)
+	c.write("note", &volume.Note)
+	if s, _ := c.get("status"); s != "" {
+		volume.Status = library.CopyStatus(strings.ToLower(s))
+		r.record.Status = volume.Status
+	}
+	if s, _ := c.get("added_on"); s != "" {
+		d, err := library.ParseDate(s)
+		if err != nil {
+			wrong = append(wrong, library.FieldError{Field: "added_on", Message: "is " + err.Error()})
+		}
+		r.record.AddedOn = &d
+	}
+	wrong = c.wrong(c.wrong(wrong, book.Clean()), volume.Clean())
+	if lenient && c.without == nil && onlyOf(wrong, "isbn", "published_year", "note", "added_on") {
+		c.without = fieldNames(wrong)
+		r, err = copyRow(c, true)
+		r.left = wrong
+		return r, err
+	}
+	if volume.Barcode == "" && book.SourceID == "" {
+		wrong = append(wrong, library.FieldError{Field: "barcode", Message: "must not be empty"})
+	}
+	if wrong != nil {
+		return r, library.ErrInvalid.About(wrong...)
+	}
+	r.record.SourceID, r.record.Barcode, r.record.ISBN, r.record.PublishedYear, r.record.Note = book.SourceID, volume.Barcode, book.ISBN, book.PublishedYear, volume.Note
+	if r.record.Title != "" {
+		r.record.Title = book.Title
+	}
+	if r.record.Author != "" {
+		r.record.Author = book.Author
+	}
+	said := func(column string) string { s, _ := c.get(column); return s }
+	r.says = uint32(hashOf(book.SourceID, volume.Barcode, r.record.BookSourceID, book.ISBN, r.record.Title, r.record.Author, said("published_year"), said("status"), volume.Note, said("added_on")))
+	if book.SourceID != "" {
+		r.keys = append(r.keys, keyOf("source_id", book.SourceID))
+	}
+	if volume.Barcode != "" {
+		r.keys = append(r.keys, keyOf("barcode", volume.Barcode))
 	}
 	return r, nil
 }

@@ -11,7 +11,7 @@ const (
 	MaxCategory = 100
 	MinYear     = -9999
 	MaxYear     = 9999
-	MaxCopies   = 100_000
+	MaxCopies   = 100_000 // and 0 where none circulates
 )
 
 // Book is a title that the library lends, of which it has one copy or more.
@@ -24,13 +24,13 @@ type Book struct {
 	Title, Author string
 	// ISBN is an ISBN-13 of digits only, unique among books, or "" where none is known.
 	ISBN string
-	// Barcode is unique among books and compared exactly, or "" where there is none.
+	// Barcode is that of its first copy: unique among copies and compared exactly, or "" where there is none.
 	Barcode string
 	// PublishedYear is negative before Christ, nil where not known.
 	PublishedYear *int
 	// Language and Category are "" where not known.
 	Language, Category string
-	// Copies is how many the library has: 1 to MaxCopies.
+	// Copies is how many circulate: 0, where all are lost or withdrawn, to MaxCopies. See Copy.
 	Copies int
 	// CopiesAvailable is how many of them are free for anyone to borrow now.
 	CopiesAvailable int
@@ -63,7 +63,7 @@ func (b *Book) Clean() error {
 	if y := b.PublishedYear; y != nil {
 		c.number("published_year", *y, MinYear, MaxYear)
 	}
-	c.number("copies", b.Copies, 1, MaxCopies)
+	c.number("copies", b.Copies, 0, MaxCopies)
 	return c.err("The book cannot be stored as it is.")
 }
 
@@ -71,7 +71,7 @@ func (b *Book) Clean() error {
 var (
 	ErrBookNotFound = &Error{Kind: NotFound, Code: "book_not_found", Title: "No such book", Message: "There is no such book."}
 	// ErrBarcodeTaken and ErrISBNTaken name the field in Fields.
-	ErrBarcodeTaken = &Error{Kind: Conflict, Code: "barcode_taken", Title: "Barcode taken", Message: "Another book has this barcode."}
+	ErrBarcodeTaken = &Error{Kind: Conflict, Code: "barcode_taken", Title: "Barcode taken", Message: "Another copy has this barcode."}
 	ErrISBNTaken    = &Error{Kind: Conflict, Code: "isbn_taken", Title: "ISBN taken", Message: "Another book has this ISBN."}
 	// ErrCopiesOnLoan: more copies are out than the book would have.
 	ErrCopiesOnLoan = &Error{Kind: Conflict, Code: "copies_on_loan", Title: "More copies are on loan", Message: "More copies of the book are out than it would have.",

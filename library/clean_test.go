@@ -120,13 +120,13 @@ func TestCleanBook(t *testing.T) {
 		{"isbn", with(func(b *library.Book) { b.ISBN = "9780441013594" }), []library.FieldError{{"isbn", "must be an ISBN-10 or ISBN-13 with its check digit right"}}},
 		{"year_below", with(func(b *library.Book) { b.PublishedYear = year(library.MinYear - 1) }), []library.FieldError{{"published_year", "must be from -9999 to 9999"}}},
 		{"year_above", with(func(b *library.Book) { b.PublishedYear = year(library.MaxYear + 1) }), []library.FieldError{{"published_year", "must be from -9999 to 9999"}}},
-		{"no_copies", with(func(b *library.Book) { b.Copies = 0 }), []library.FieldError{{"copies", "must be from 1 to 100000"}}},
-		{"negative_copies", with(func(b *library.Book) { b.Copies = -1 }), []library.FieldError{{"copies", "must be from 1 to 100000"}}},
-		{"too_many_copies", with(func(b *library.Book) { b.Copies = library.MaxCopies + 1 }), []library.FieldError{{"copies", "must be from 1 to 100000"}}},
-		{"all_at_once", library.Book{Title: " ", Author: "\x01", ISBN: "1", Barcode: "\xff", PublishedYear: year(10000), Language: strings.Repeat("l", 36), Category: "\n.\n.", Copies: 0}, []library.FieldError{
+		{"no_copies", with(func(b *library.Book) { b.Copies = 0 }), nil},
+		{"negative_copies", with(func(b *library.Book) { b.Copies = -1 }), []library.FieldError{{"copies", "must be from 0 to 100000"}}},
+		{"too_many_copies", with(func(b *library.Book) { b.Copies = library.MaxCopies + 1 }), []library.FieldError{{"copies", "must be from 0 to 100000"}}},
+		{"all_at_once", library.Book{Title: " ", Author: "\x01", ISBN: "1", Barcode: "\xff", PublishedYear: year(10000), Language: strings.Repeat("l", 36), Category: "\n.\n.", Copies: -1}, []library.FieldError{
 			{"title", "must not be empty"}, {"author", "must not contain control characters"}, {"barcode", "must be valid UTF-8"},
 			{"language", "must be at most 35 characters long"}, {"category", "must not contain control characters"},
-			{"isbn", "must be an ISBN-10 or ISBN-13 with its check digit right"}, {"published_year", "must be from -9999 to 9999"}, {"copies", "must be from 1 to 100000"}}},
+			{"isbn", "must be an ISBN-10 or ISBN-13 with its check digit right"}, {"published_year", "must be from -9999 to 9999"}, {"copies", "must be from 0 to 100000"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) { refusedFields(t, test.book.Clean(), test.want) })
 	}

@@ -13,7 +13,13 @@ type Importer interface {
 	// ImportBooks stores or updates a batch of books. Each row writes its cells into the book it is given: into a new one,
 	// to see what the row names, or into the one that is stored, so that a column that the file lacks stays as it is.
 	// A row is known by its source id, else by its barcode, else by its ISBN, else by title, author and year together.
+	//
+	// A barcode that no copy has, of a book that the ISBN tells and that has other barcodes, is a further label of it, where title and
+	// author are the same. The rows of further labels change nothing else: what the first one's row says of the book counts.
 	ImportBooks(ctx context.Context, rows []func(*Book)) ([]Imported, error)
+	// ImportCopies stores or updates a batch of copies. A row is known by its source id, else by its barcode; a new one names its book
+	// by the book's source id, else by its ISBN, else by title, author and year together.
+	ImportCopies(ctx context.Context, rows []CopyRecord) ([]Imported, error)
 	// ImportUsers stores or updates a batch of users in the same way. A row is known by its source id, else by its card number,
 	// else by its email address.
 	ImportUsers(ctx context.Context, rows []func(*User)) ([]Imported, error)
@@ -24,6 +30,17 @@ type Importer interface {
 	// word, but that no more copies may be out than there are: neither limits nor the copies of another day keep it out.
 	ImportLoans(ctx context.Context, run *LoanRun, rows []LoanRecord) ([]Imported, error)
 	EndLoans(ctx context.Context, run LoanRun) error
+}
+
+// CopyRecord is a copy as a library's records name it. What is zero is not said.
+type CopyRecord struct {
+	SourceID, Barcode string
+	// BookSourceID, ISBN, or Title, Author and PublishedYear are those of its book.
+	BookSourceID, ISBN, Title, Author string
+	PublishedYear                     *int
+	Status                            CopyStatus
+	Note                              string
+	AddedOn                           *Date
 }
 
 // LoanRun is one pass over a file of loans.

@@ -11,6 +11,7 @@ package library
 type Store interface {
 	Books
 	Users
+	Copies
 	Loans
 	Holds
 	Accounts

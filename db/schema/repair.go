@@ -21,6 +21,7 @@ func repairs(today func() library.Date) []repair {
 	return []repair{
 		{"email keys", foldEmails},
 		{"loans due first", findFirstDue},
+		{"barcodes of copies", labelCopies},
 		{"words of books", fillWords(words.Books)},
 		{"words of users", fillWords(words.Users)},
 		{"accounts", addLines(today)},
@@ -168,23 +169,42 @@ func findFirstDue(ctx context.Context, pool *sql.DB, engine connect.Engine, _ *s
 		if err != nil {
 			return err
 		}
-		for some := range slices.Chunk(ids, repairBatch) {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			for end := time.Now().Add(sqliteTurns); ; time.Sleep(rand.N(50 * time.Millisecond)) {
-				err := setFirstDue(ctx, pool, engine, some)
-				if err == nil {
-					break
-				}
-				if !busy(err) || ctx.Err() != nil || time.Now().After(end) {
-					return err
-				}
-			}
-		}
-		return nil
+		return inBatches(ctx, ids, func(some []any) error { return setFirstDue(ctx, pool, engine, some) })
 	})
 }
+
+// inBatches calls write for a few ids at a time, again where others are in the way.
+func inBatches[T any](ctx context.Context, ids []T, write func([]T) error) error {
+	for some := range slices.Chunk(ids, repairBatch) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for end := time.Now().Add(sqliteTurns); ; time.Sleep(rand.N(50 * time.Millisecond)) {
+			err := write(some)
+			if err == nil {
+				break
+			}
+			if !busy(err) || ctx.Err() != nil || time.Now().After(end) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lockRows locks rows of a table in the order of their ids, as everybody does. SQLite's transactions are alone.
+func lockRows(ctx context.Context, tx *sql.Tx, engine connect.Engine, table string, ids []any) error {
+	if engine != connect.MySQL {
+		return nil
+	}
+	_, err := collect(ctx, tx, func(scan func(...any) error) (id int64, err error) {
+		err = scan(&id)
+		return id, err
+	}, `SELECT id FROM `+table+` WHERE id `+among(ids)+` ORDER BY id FOR UPDATE`, ids...)
+	return err
+}
+
+func among(ids []any) string { return `IN (?` + strings.Repeat(`, ?`, len(ids)-1) + `)` }
 
 // setFirstDue locks the books, in the order of their ids as everybody does, looks at their loans, which nobody changes without that
 // lock, and writes.
@@ -194,15 +214,8 @@ func setFirstDue(ctx context.Context, pool *sql.DB, engine connect.Engine, ids [
 		return err
 	}
 	defer tx.Rollback()
-	in := `IN (?` + strings.Repeat(`, ?`, len(ids)-1) + `)`
-	if engine == connect.MySQL { // SQLite's transactions are alone
-		_, err := collect(ctx, tx, func(scan func(...any) error) (id int64, err error) {
-			err = scan(&id)
-			return id, err
-		}, `SELECT id FROM books WHERE id `+in+` ORDER BY id FOR UPDATE`, ids...)
-		if err != nil {
-			return err
-		}
+	if err := lockRows(ctx, tx, engine, "books", ids); err != nil {
+		return err
 	}
 	type firstDue struct {
 		book   int64
@@ -215,7 +228,7 @@ func setFirstDue(ctx context.Context, pool *sql.DB, engine connect.Engine, ids [
 	}, `
 		SELECT b.id, (SELECT l.user_id FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1),
 		       (SELECT l.due_on FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL ORDER BY l.due_on, l.id LIMIT 1)
-		FROM books b WHERE b.id `+in, ids...)
+		FROM books b WHERE b.id `+among(ids), ids...)
 	if err != nil {
 		return err
 	}
@@ -238,21 +251,7 @@ func fillWords(x words.Index) func(context.Context, *sql.DB, connect.Engine, *sl
 			if err != nil {
 				return err
 			}
-			for some := range slices.Chunk(changes, repairBatch) {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				for end := time.Now().Add(sqliteTurns); ; time.Sleep(rand.N(50 * time.Millisecond)) {
-					err := changeWords(ctx, pool, engine, x, some)
-					if err == nil {
-						break
-					}
-					if !busy(err) || ctx.Err() != nil || time.Now().After(end) {
-						return err
-					}
-				}
-			}
-			return nil
+			return inBatches(ctx, changes, func(some []words.Change) error { return changeWords(ctx, pool, engine, x, some) })
 		})
 	}
 }
@@ -268,17 +267,10 @@ func changeWords(ctx context.Context, pool *sql.DB, engine connect.Engine, x wor
 	for _, c := range changes {
 		ids = append(ids, c.ID)
 	}
-	in := `IN (?` + strings.Repeat(`, ?`, len(ids)-1) + `)`
-	if engine == connect.MySQL { // SQLite's transactions are alone
-		_, err := collect(ctx, tx, func(scan func(...any) error) (id int64, err error) {
-			err = scan(&id)
-			return id, err
-		}, `SELECT id FROM `+x.Table+` WHERE id `+in+` ORDER BY id FOR UPDATE`, ids...)
-		if err != nil {
-			return err
-		}
+	if err := lockRows(ctx, tx, engine, x.Table, ids); err != nil {
+		return err
 	}
-	changes, err = x.Changes(ctx, tx, `r.id `+in, ids...)
+	changes, err = x.Changes(ctx, tx, `r.id `+among(ids), ids...)
 	if err != nil {
 		return err
 	}
@@ -320,21 +312,7 @@ func addLines(today func() library.Date) func(context.Context, *sql.DB, connect.
 			if err != nil {
 				return err
 			}
-			for some := range slices.Chunk(ids, repairBatch) {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				for end := time.Now().Add(sqliteTurns); ; time.Sleep(rand.N(50 * time.Millisecond)) {
-					err := addLinesOf(ctx, pool, engine, today(), some)
-					if err == nil {
-						break
-					}
-					if !busy(err) || ctx.Err() != nil || time.Now().After(end) {
-						return err
-					}
-				}
-			}
-			return nil
+			return inBatches(ctx, ids, func(some []any) error { return addLinesOf(ctx, pool, engine, today(), some) })
 		})
 	}
 }

@@ -57,6 +57,21 @@ func CheckRules(t testing.TB, pool *sql.DB, p library.Policy) {
 				OR (b.first_due_on IS NULL) <> (b.first_due_user_id IS NULL)
 				OR b.first_due_on IS NOT NULL AND NOT EXISTS (
 					SELECT 1 FROM loans l WHERE l.book_id = b.id AND l.returned_on IS NULL AND l.due_on = b.first_due_on AND l.user_id = b.first_due_user_id))`},
+		{"a book's barcode is that of its first copy", `
+			SELECT b.id FROM books b LEFT JOIN copies c ON c.id = (SELECT MIN(f.id) FROM copies f WHERE f.book_id = b.id AND f.deleted_at IS NULL)
+			WHERE b.deleted_at IS NULL AND COALESCE(b.barcode, '') <> COALESCE(c.barcode, '')`},
+		{"a book has no fewer copies than labelled ones that circulate or are out", `
+			SELECT b.id FROM books b WHERE b.copies < (
+				SELECT COUNT(*) FROM copies c WHERE c.book_id = b.id AND c.deleted_at IS NULL
+				  AND (c.status = 'available' OR EXISTS (SELECT 1 FROM loans l WHERE l.copy_id = c.id AND l.returned_on IS NULL)))`},
+		{"a copy has one open loan at the most, of its own book, and is there then", `
+			SELECT l.copy_id FROM loans l WHERE l.returned_on IS NULL AND l.copy_id IS NOT NULL GROUP BY l.copy_id HAVING COUNT(*) > 1
+			UNION ALL SELECT l.copy_id FROM loans l LEFT JOIN copies c ON c.id = l.copy_id
+			WHERE l.copy_id IS NOT NULL AND (c.book_id IS NULL OR c.book_id <> l.book_id OR l.returned_on IS NULL AND c.deleted_at IS NOT NULL)`},
+		{"a copy that is gone, or whose book is, has no label", `
+			SELECT c.id FROM copies c JOIN books b ON b.id = c.book_id WHERE (c.deleted_at IS NOT NULL OR b.deleted_at IS NOT NULL) AND c.barcode IS NOT NULL`},
+		{"a copy's stored state is none that loans and holds tell", `
+			SELECT c.id FROM copies c WHERE c.status NOT IN ('available', 'lost', 'damaged', 'withdrawn')`},
 		{"an open loan has no fine yet", `SELECT l.id FROM loans l WHERE l.returned_on IS NULL AND l.fine <> 0`},
 		{"a loan comes back when it was out", `SELECT l.id FROM loans l WHERE l.returned_on < l.borrowed_on`},
 		{"a book that is lent is not deleted", `
