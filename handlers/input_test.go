@@ -73,7 +73,7 @@ func TestBadInput(t *testing.T) {
 			{"null for a name", "PUT", "/users/1", `{"name":null}`, 422, invalid, "body.name"},
 			{"text for a number", "PATCH", "/books/1", `{"copies":"1"}`, 422, invalid, "body.copies"},
 			{"half a copy", "PATCH", "/books/1", `{"copies":1.5}`, 422, invalid, "body.copies"},
-			{"no copies", "PATCH", "/books/1", `{"copies":0}`, 200, "", ""},
+			{"no copies", "POST", "/books/", `{"title":"T","author":"A","copies":0}`, 201, "", ""},
 			{"less than no copies", "PATCH", "/books/1", `{"copies":-1}`, 422, invalid, "body.copies"},
 			{"too many copies", "PATCH", "/books/1", `{"copies":100001}`, 422, invalid, "body.copies"},
 			{"astronomically many copies", "PATCH", "/books/1", `{"copies":1e308}`, 422, invalid, "body.copies"},
