@@ -224,6 +224,8 @@ func TestCodes(t *testing.T) {
 		"update-copy barcode_taken":    {"POST /books/ " + book, "POST /books/1/copies " + `{"barcode":"L2"}`, "PATCH /copies/1 " + `{"barcode":"L2"}`},
 		"update-copy copies_on_loan":   {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", "PATCH /copies/1 " + `{"status":"damaged"}`},
 		"delete-copy copies_on_loan":   {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", ""},
+		"update-copy copies_on_hold":   append(slices.Clone(two), "POST /books/1/copies "+`{"barcode":"L1"}`, "PATCH /copies/1 "+`{"status":"damaged"}`),
+		"delete-copy copies_on_hold":   append(slices.Clone(two), "POST /books/1/copies "+`{"barcode":"L1"}`, ""),
 		"copy_not_found":               {""},
 		"loan_not_found":               {""}, "list-user-loans user_not_found": {""},
 
