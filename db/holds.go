@@ -438,7 +438,7 @@ func (v bookView) queues(ctx context.Context, f library.HoldFilter, p library.Ho
 		}
 		slices.SortFunc(rows, func(a, b holdRow) int { return cmp.Or(cmp.Compare(a.BookID, b.BookID), cmp.Compare(a.ID, b.ID)) })
 		rows = rows[:min(len(rows), size)]
-		if err := v.countWaiting(ctx, rows); err != nil {
+		if err := v.countWaiting(ctx, after, rows); err != nil {
 			return nil, err
 		}
 		last := len(rows) < size
@@ -463,17 +463,17 @@ func (v bookView) queues(ctx context.Context, f library.HoldFilter, p library.Ho
 	return list[:min(len(list), p.Limit+1)], nil
 }
 
-// countWaiting sets before in holds that follow each other in their queues: the first of them may be in the middle of one.
-func (v bookView) countWaiting(ctx context.Context, rows []holdRow) error {
+// countWaiting sets before in holds that follow each other in their queues, behind a place that may be in the middle of one.
+func (v bookView) countWaiting(ctx context.Context, after library.HoldPlace, rows []holdRow) error {
 	before := 0
 	for i := range rows {
 		r := &rows[i]
-		if i == 0 {
+		if i == 0 && after.ID != 0 {
 			err := one(ctx, v, `SELECT COUNT(*) FROM holds w WHERE w.active_book_id = ? AND w.ready_until IS NULL AND w.id < ?`, []any{r.BookID, r.ID}, &before)
 			if err != nil {
 				return err
 			}
-		} else if r.BookID != rows[i-1].BookID {
+		} else if i > 0 && r.BookID != rows[i-1].BookID {
 			before = 0
 		}
 		if r.ReadyUntil == nil {

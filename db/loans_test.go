@@ -259,7 +259,24 @@ func TestRoundTrips(t *testing.T) {
 	returned := onlyLoan(t, s, u.ID).ID
 	_, err = s.ReturnLoan(ctx, returned)
 	refused(t, err, "")
-	mine := returned + 1                             // the loan that is made next
+	popular := newBook(t, s, 60) // with many loans and a long queue
+	for range 60 {
+		_, err := s.Borrow(ctx, popular.ID, newUser(t, s).ID)
+		refused(t, err, "")
+	}
+	var last library.User
+	for range 60 {
+		last = newUser(t, s)
+		_, err := s.PlaceHold(ctx, popular.ID, last.ID)
+		refused(t, err, "")
+	}
+	borrowers, _, err := s.FindLoans(ctx, library.LoanFilter{BookID: popular.ID}, library.LoanPage{Limit: 60})
+	refused(t, err, "")
+	for _, l := range borrowers[1:31] {
+		_, err := s.ReturnLoan(ctx, l.ID)
+		refused(t, err, "")
+	}
+	mine := borrowers[0].ID + 1                      // the loan that is made next
 	if _, err := s.FindBook(ctx, b.ID); err != nil { // on a connection whose session is set already
 		t.Fatal(err)
 	}
@@ -298,6 +315,30 @@ func TestRoundTrips(t *testing.T) {
 			_, _, err := s.FindUserLoans(ctx, library.LoanFilter{UserID: u.ID}, library.LoanPage{Limit: 50})
 			return err
 		}},
+		{"hold_on_a_popular_book", 3, "", func() error { _, err := s.PlaceHold(ctx, popular.ID, u.ID); return err }},
+		{"cancel_hold", 3, "", func() error { return s.CancelHold(ctx, popular.ID, u.ID) }},
+		{"cancel_hold_of_the_last", 3, "", func() error { return s.CancelHold(ctx, popular.ID, last.ID) }},
+		{"return_popular_book", 3, "", func() error { _, err := s.Return(ctx, popular.ID, borrowers[40].UserID); return err }},
+		{"borrow_popular_book", 3, library.ErrOnHold.Code, func() error { _, err := s.Borrow(ctx, popular.ID, u.ID); return err }},
+		{"hold", 2, "", func() error { _, err := s.PlaceHold(ctx, out.ID, u.ID); return err }},
+		{"hold_again", 2, library.ErrAlreadyOnHold.Code, func() error { _, err := s.PlaceHold(ctx, out.ID, u.ID); return err }},
+		{"holds_of_book", 1, "", func() error {
+			_, _, err := s.FindHolds(ctx, library.HoldFilter{BookID: out.ID}, library.HoldPage{Limit: 50})
+			return err
+		}},
+		{"holds_of_user", 1, "", func() error {
+			_, _, err := s.FindHolds(ctx, library.HoldFilter{UserID: u.ID}, library.HoldPage{Limit: 50})
+			return err
+		}},
+		{"renew_what_others_wait_for", 2, library.ErrOnHold.Code, func() error { _, err := s.Renew(ctx, out.ID, full.ID); return err }},
+		{"return_for_a_hold", 2, "", func() error { _, err := s.Return(ctx, out.ID, full.ID); return err }},
+		{"holds_shelf", 3, "", func() error {
+			_, _, err := s.FindHolds(ctx, library.HoldFilter{Status: library.HoldReady}, library.HoldPage{Limit: 50})
+			return err
+		}},
+		{"borrow_what_is_on_hold", 2, library.ErrOnHold.Code, func() error { _, err := s.Borrow(ctx, out.ID, full.ID); return err }},
+		{"borrow_what_one_holds", 2, "", func() error { _, err := s.Borrow(ctx, out.ID, u.ID); return err }},
+		{"return_it", 2, "", func() error { _, err := s.Return(ctx, out.ID, u.ID); return err }},
 		{"return", 2, "", func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
 		{"return_twice", 2, library.ErrNotBorrowed.Code, func() error { _, err := s.Return(ctx, b.ID, u.ID); return err }},
 		{"account", 2, "", func() error { _, _, err := s.FindAccount(ctx, u.ID, library.Page{Limit: 50}); return err }},

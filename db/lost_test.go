@@ -3,6 +3,7 @@ package db_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -131,6 +132,39 @@ var writings = map[string]func(t testing.TB, s *db.Store) writing{
 		w.next = func(s *db.Store) error { _, err := s.BeginSession(ctx, token, ""); return err }
 		return w
 	},
+	"hold": func(t testing.TB, s *db.Store) writing {
+		w, b, u := wantsWhatIsOut(t, s)
+		w.done, w.after = "1 holds, 0 ready, 0 closed", "1 holds, 0 ready, 1 closed"
+		w.do = func(ctx context.Context, s *db.Store) (any, error) {
+			h, err := s.PlaceHold(ctx, b.ID, u.ID)
+			if err == nil && h.ID == 0 {
+				err = errors.New("a hold without an id")
+			}
+			return h, err
+		}
+		w.next = func(s *db.Store) error { return s.CancelHold(ctx, b.ID, u.ID) }
+		return w
+	},
+	"cancel_hold": func(t testing.TB, s *db.Store) writing {
+		w, b, u := wantsWhatIsOut(t, s)
+		_, err := s.PlaceHold(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		w.done, w.after = "1 holds, 0 ready, 1 closed", "2 holds, 0 ready, 1 closed"
+		w.do = func(ctx context.Context, s *db.Store) (any, error) { return nil, s.CancelHold(ctx, b.ID, u.ID) }
+		w.next = func(s *db.Store) error { _, err := s.PlaceHold(ctx, b.ID, u.ID); return err }
+		return w
+	},
+	"return_for_a_hold": func(t testing.TB, s *db.Store) writing {
+		w, b, u := wantsWhatIsOut(t, s)
+		_, err := s.PlaceHold(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		out, _, err := s.FindLoans(ctx, library.LoanFilter{BookID: b.ID}, library.LoanPage{Limit: 1})
+		refused(t, err, "")
+		w.done, w.after = "1 holds, 1 ready, 0 closed", "1 holds, 1 ready, 1 closed"
+		w.do = func(ctx context.Context, s *db.Store) (any, error) { return s.Return(ctx, b.ID, out[0].UserID) }
+		w.next = func(s *db.Store) error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }
+		return w
+	},
 	"renew": func(t testing.TB, s *db.Store) writing {
 		w, b, u, _ := lentToday(t)
 		w.do = func(ctx context.Context, s *db.Store) (any, error) { return s.Renew(ctx, b.ID, u.ID) }
@@ -200,6 +234,15 @@ var writings = map[string]func(t testing.TB, s *db.Store) writing{
 		}
 		return w
 	},
+}
+
+// wantsWhatIsOut is a user and a book that another has.
+func wantsWhatIsOut(t testing.TB, s *db.Store) (w writing, b library.Book, u library.User) {
+	b, u = newBook(t, s, 1), newUser(t, s)
+	_, err := s.Borrow(ctx, b.ID, newUser(t, s).ID)
+	refused(t, err, "")
+	w = writing{see: `SELECT CONCAT(COUNT(*), ' holds, ', COUNT(ready_on), ' ready, ', COUNT(closed_on), ' closed') FROM holds WHERE book_id = ?`, args: []any{b.ID}}
+	return w, b, u
 }
 
 // lentToday is a renewal's writing, but for what it does: of a loan that was not made 20 days ago, which would be overdue.
