@@ -6,7 +6,6 @@ import (
 	"math"
 	"time"
 
-	"library-management/db/words"
 	"library-management/library"
 )
 
@@ -93,7 +92,7 @@ func (s *Store) Now() time.Time { return s.now() }
 // SearchStatements are the statements of a search, with their arguments.
 func (s *Store) SearchStatements(ctx context.Context, q library.BookQuery, limit int) (statements []string, args [][]any, err error) {
 	err = s.read(ctx, func(r querier) error {
-		f := finder{querier: recorder{r, &statements, &args}, Index: words.Books, search: q.SearchFor(), available: q.Available, today: s.policy.Today(s.now()), dialect: s.dialect, newest: q.Sort == library.SortByNewest}
+		f := s.bookView(recorder{r, &statements, &args}).finder(q)
 		_, err := f.page(ctx, library.Place{}, limit, sortColumns[q.Sort])
 		return err
 	})

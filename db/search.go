@@ -59,10 +59,9 @@ func (t *tx) insertIndexed(ctx context.Context, x words.Index, insert string, n 
 type finder struct {
 	querier
 	words.Index
-	search    library.Search
-	available *bool
-	today     library.Date // for available
-	dialect   dialect
+	search  library.Search
+	filter  *filter // nil: none
+	dialect dialect
 	// newest: from the highest id down.
 	newest bool
 	// asked are the words that were put into an order last, and order is that order: the next class asks for the same again.
@@ -70,12 +69,36 @@ type finder struct {
 	order []string
 	// sampling: the order is the same wherever a part of the catalogue begins.
 	sampling bool
-	// out is how many books without a free copy there are, and one; 0: nobody has counted them. It is not counted far.
-	out int
+	// met is how many records meet filter.index, and one; 0: nobody has counted them. It is not counted far.
+	met int
 	// beginning is how many words begin as the last one of the text does, and one; 0: nobody has counted them. It is not counted far.
 	beginning int
 	// titles is the same of titles that begin with the text.
 	titles int
+}
+
+// filter keeps to records of which the row itself, b, meets a condition.
+type filter struct {
+	where string
+	args  []any
+	// index is a condition that an index on the table has, with the id behind it, and all that meet where meet; "" where there is none.
+	// indexName is that index's, where the database has to be told.
+	index, indexName string
+	indexArgs        []any
+}
+
+// free keeps to books with a copy for anyone on a day, or to those without.
+func free(available bool, today library.Date) *filter {
+	if available {
+		return &filter{where: `(b.on_loan < b.copies OR b.free_from <= ?)`, args: []any{today}}
+	}
+	return &filter{where: `b.on_loan >= b.copies AND (b.free_from IS NULL OR b.free_from > ?)`, args: []any{today}, index: `b.none_free = 1`}
+}
+
+// inStatus keeps to users of a status.
+func inStatus(status library.UserStatus) *filter {
+	args := []any{string(status)}
+	return &filter{where: `b.status = ?`, args: args, index: `b.status = ?`, indexArgs: args, indexName: `users_by_status`}
 }
 
 // found is a record that was looked for.
@@ -257,17 +280,27 @@ func (f *finder) ranged(t library.Term, not library.Places, after int64) source 
 // lastRune sorts behind every text that goes on.
 const lastRune = "\U0010FFFF"
 
-// fewAreOut reports whether only books without a free copy are asked for, and so few are that they are walked.
-func (f *finder) fewAreOut(ctx context.Context) (bool, error) {
-	if f.available == nil || *f.available {
+// fewMeet reports whether so few records meet the filter that they are walked.
+func (f *finder) fewMeet(ctx context.Context) (bool, error) {
+	if f.filter == nil || f.filter.index == "" {
 		return false, nil
 	}
-	if f.out == 0 {
-		if err := one(ctx, f, `SELECT COUNT(*) + 1 FROM (SELECT id FROM `+f.Table+` WHERE none_free = 1 LIMIT ?) few`, []any{2 * estimate}, &f.out); err != nil {
+	if f.met == 0 {
+		args := append(slices.Clone(f.filter.indexArgs), 2*estimate)
+		if err := one(ctx, f, `SELECT COUNT(*) + 1 FROM (SELECT b.id FROM `+f.filtered()+` WHERE `+f.filter.index+` LIMIT ?) few`, args, &f.met); err != nil {
 			return false, err
 		}
 	}
-	return f.out <= 2*estimate, nil
+	return f.met <= 2*estimate, nil
+}
+
+// filtered is the table, read by the filter's index.
+func (f *finder) filtered() string {
+	from := f.Table + ` b`
+	if f.filter != nil && f.filter.indexName != "" {
+		from += fmt.Sprintf(f.dialect.byIndex, f.filter.indexName)
+	}
+	return from
 }
 
 // texts is the table of texts, read by the index of a key: for a range that is sorted by id, SQLite would rather read all texts by id.
@@ -279,11 +312,11 @@ func (f *finder) texts(key string) string {
 func (f *finder) source(ctx context.Context, class library.Class, after int64) (source, error) {
 	terms := f.search.Terms
 	idWhere, idOrder, idArgs := f.byID(`s.`+f.ID, after)
-	if few, err := f.fewAreOut(ctx); err != nil {
+	if few, err := f.fewMeet(ctx); err != nil {
 		return source{}, err
 	} else if few {
 		where, order, args := f.byID(`b.id`, after)
-		return source{from: f.Table + ` b`, key: `b.id`, where: `b.none_free = 1 AND ` + where, order: order, args: args, joined: append(slices.Clone(terms), f.search.Filters...)}, nil
+		return source{from: f.filtered(), key: `b.id`, where: f.filter.index + ` AND ` + where, order: order, args: append(slices.Clone(f.filter.indexArgs), args...), joined: append(slices.Clone(terms), f.search.Filters...)}, nil
 	}
 	titles := source{from: f.texts(`main`), key: `s.` + f.ID, order: idOrder, joined: f.search.Filters}
 	switch {
@@ -319,7 +352,7 @@ func (f *finder) source(ctx context.Context, class library.Class, after int64) (
 	} else if class == library.Elsewhere && len(terms) == 1 && len(f.search.Filters) == 0 {
 		not = terms[0].InMainAlone().Places
 	}
-	if len(terms) == 1 && len(f.search.Filters) == 0 && f.available == nil && terms[0].Beginning != "" {
+	if len(terms) == 1 && len(f.search.Filters) == 0 && f.filter == nil && terms[0].Beginning != "" {
 		if few, err := f.fewBegin(ctx, terms[0]); err != nil || few {
 			return f.ranged(terms[0], not, after), err
 		}
@@ -329,10 +362,10 @@ func (f *finder) source(ctx context.Context, class library.Class, after int64) (
 	if len(all) > 0 {
 		return f.listed(ctx, all, not, after)
 	}
-	if f.available != nil && !*f.available {
-		where = `b.none_free = 1 AND ` + where
+	if f.filter != nil && f.filter.index != "" {
+		where, args = f.filter.index+` AND `+where, append(slices.Clone(f.filter.indexArgs), args...)
 	}
-	return source{from: f.Table + ` b`, key: `b.id`, where: where, order: order, args: args}, nil
+	return source{from: f.filtered(), key: `b.id`, where: where, order: order, args: args}, nil
 }
 
 func cutKey(key string) string {
@@ -361,13 +394,12 @@ func (f *finder) read(ctx context.Context, s source, sort string, limit int) ([]
 		b.WriteString(f.dialect.join + f.Texts + ` s ON s.` + f.ID + ` = ` + s.key)
 	}
 	var behind []any // the arguments of what is added to the source's condition
-	if f.available != nil {
+	if f.filter != nil {
 		if !strings.HasPrefix(s.from, f.Table+` `) {
 			b.WriteString(f.dialect.join + f.Table + ` b ON b.id = ` + s.key)
 		}
-		s.where += ` AND b.deleted_at IS NULL AND ` + map[bool]string{
-			true: `(b.on_loan < b.copies OR b.free_from <= ?)`, false: `b.on_loan >= b.copies AND (b.free_from IS NULL OR b.free_from > ?)`}[*f.available]
-		behind = []any{f.today}
+		s.where += ` AND b.deleted_at IS NULL AND ` + f.filter.where
+		behind = f.filter.args
 	}
 	b.WriteString(` WHERE ` + s.where + s.order + ` LIMIT ?`)
 	if !strings.HasPrefix(s.from, `(`) {
@@ -620,6 +652,15 @@ func place(p *library.Place) library.Place {
 	return *p
 }
 
+// finder is a search for books.
+func (v bookView) finder(q library.BookQuery) finder {
+	f := finder{querier: v, Index: words.Books, search: q.SearchFor(), dialect: v.dialect, newest: q.Sort == library.SortByNewest}
+	if q.Available != nil {
+		f.filter = free(*q.Available, v.today)
+	}
+	return f
+}
+
 // SearchBooks is library.Store's.
 func (s *Store) SearchBooks(ctx context.Context, q library.BookQuery, after *library.Place, limit int) (books []library.Book, next *library.Place, err error) {
 	if err := q.Clean(); err != nil {
@@ -627,7 +668,7 @@ func (s *Store) SearchBooks(ctx context.Context, q library.BookQuery, after *lib
 	}
 	err = s.read(ctx, func(r querier) error {
 		view := s.bookView(r)
-		f := finder{querier: r, Index: words.Books, search: q.SearchFor(), available: q.Available, today: view.today, dialect: s.dialect, newest: q.Sort == library.SortByNewest}
+		f := view.finder(q)
 		list, err := f.page(ctx, place(after), limit+1, sortColumns[q.Sort])
 		if err != nil {
 			return err
@@ -646,13 +687,19 @@ func (s *Store) SearchBooks(ctx context.Context, q library.BookQuery, after *lib
 }
 
 // SearchUsers is library.Store's.
-func (s *Store) SearchUsers(ctx context.Context, text string, after *library.Place, limit int) (users []library.User, next *library.Place, err error) {
-	q := library.BookQuery{Text: text}
+func (s *Store) SearchUsers(ctx context.Context, q library.UserQuery, after *library.Place, limit int) (users []library.User, next *library.Place, err error) {
 	if err := q.Clean(); err != nil {
 		return nil, nil, err
 	}
+	if q.Text == "" {
+		users, last, err := s.findUsers(ctx, q.Status, after.Page(limit))
+		return users, library.PlaceOf(last), err
+	}
 	err = s.read(ctx, func(r querier) error {
 		f := finder{querier: r, Index: words.Users, search: library.SearchUsersFor(q.Text), dialect: s.dialect}
+		if q.Status != "" {
+			f.filter = inStatus(q.Status)
+		}
 		list, err := f.page(ctx, place(after), limit+1, "")
 		if err != nil {
 			return err
@@ -663,7 +710,7 @@ func (s *Store) SearchUsers(ctx context.Context, text string, after *library.Pla
 		if len(ids) == 0 {
 			return nil
 		}
-		users, _, err = s.bookView(r).readUsers(ctx, `u.id IN (`+marks(len(ids))+`)`, ids, len(ids))
+		users, _, err = s.bookView(r).readUsers(ctx, "", `u.id IN (`+marks(len(ids))+`)`, ids, len(ids))
 		users = inOrder(ids, users, func(u *library.User) int64 { return u.ID })
 		return err
 	})

@@ -323,7 +323,7 @@ func TestSearchUsers(t *testing.T) {
 		for _, test := range []struct{ text, want string }{
 			{"ada", "1 0 3"}, {"love", "0"}, {"2170001", "0"}, {"217", "0"}, {"ADA@example.org", "0"}, {"sukru ozisik", "2"}, {"şükr", "2"}, {"example", "0 2"}, {"jean luc", "3"}, {"a-12", "3"}, {"gone", ""},
 		} {
-			users, next, err := s.SearchUsers(ctx, test.text, nil, 10)
+			users, next, err := s.SearchUsers(ctx, library.UserQuery{Text: test.text}, nil, 10)
 			refused(t, err, "")
 			var got []string
 			for _, u := range users {
@@ -333,12 +333,46 @@ func TestSearchUsers(t *testing.T) {
 				t.Errorf("%q: got %s, want %s", test.text, got, test.want)
 			}
 		}
-		users, _, err := s.SearchUsers(ctx, "lovelace", nil, 1)
+		// By status, alone and with a text.
+		for id, i := range names {
+			if i == "0" || i == "2" {
+				_, err := s.UpdateUser(ctx, id, func(u *library.User) error { u.Status = library.UserBlocked; return nil })
+				refused(t, err, "")
+			}
+		}
+		for _, test := range []struct {
+			query library.UserQuery
+			want  string
+		}{
+			{library.UserQuery{Status: library.UserBlocked}, "0 2"},
+			{library.UserQuery{Status: library.UserActive}, "1 3"},
+			{library.UserQuery{Text: "ada", Status: library.UserBlocked}, "0"},
+			{library.UserQuery{Text: "ada", Status: library.UserActive}, "1 3"},
+			{library.UserQuery{Text: "example", Status: library.UserBlocked}, "0 2"},
+			{library.UserQuery{Text: "example", Status: library.UserActive}, ""},
+			{library.UserQuery{Text: "?!", Status: library.UserActive}, ""},
+		} {
+			var got []string
+			for after, more := (*library.Place)(nil), true; more; more = after != nil { // one on each page
+				users, next, err := s.SearchUsers(ctx, test.query, after, 1)
+				refused(t, err, "")
+				for _, u := range users {
+					got = append(got, names[u.ID])
+				}
+				after = next
+			}
+			if got := strings.Join(got, " "); got != test.want {
+				t.Errorf("%+v: got %s, want %s", test.query, got, test.want)
+			}
+		}
+		_, _, err = s.SearchUsers(ctx, library.UserQuery{Status: "gone"}, nil, 1)
+		refused(t, err, library.ErrInvalid.Code)
+		users, _, err := s.SearchUsers(ctx, library.UserQuery{Text: "lovelace"}, nil, 1)
 		refused(t, err, "")
 		if _, err := s.Borrow(ctx, b.ID, users[0].ID); err != nil {
 			t.Fatal(err)
 		}
-		users, _, err = s.SearchUsers(ctx, "lovelace", nil, 1)
+		users, _, err = s.SearchUsers(ctx, library.UserQuery{Text: "lovelace"}, nil, 1)
 		refused(t, err, "")
 		if alone, err := s.FindUser(ctx, users[0].ID); err != nil || gocmp.Diff(alone, users[0]) != "" || len(users[0].BorrowedBooks) != 1 {
 			t.Errorf("found %+v, want %+v, %v", users[0], alone, err)
@@ -378,7 +412,7 @@ func TestRepairWords(t *testing.T) {
 		if got := pages(t, s, library.BookQuery{Text: "book"}, 10); got != nil {
 			t.Errorf("found %d by what it was", got)
 		}
-		if users, _, err := s.SearchUsers(ctx, "emily", nil, 10); err != nil || len(users) != 1 {
+		if users, _, err := s.SearchUsers(ctx, library.UserQuery{Text: "emily"}, nil, 10); err != nil || len(users) != 1 {
 			t.Errorf("found %d users, %v", len(users), err)
 		}
 	})

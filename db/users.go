@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
 
 	"library-management/db/words"
@@ -101,10 +102,19 @@ func rowOfLent(l *lent) *bookRow { return &l.bookRow }
 
 // FindUsers is library.Store's.
 func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.User, next int64, err error) {
+	return s.findUsers(ctx, "", p)
+}
+
+// findUsers is FindUsers for those of a status, "" for any.
+func (s *Store) findUsers(ctx context.Context, status library.UserStatus, p library.Page) (users []library.User, next int64, err error) {
+	index, where, args := "", `u.id > ? ORDER BY u.id`, []any{p.After}
+	if status != "" {
+		index, where, args = `users_by_status`, `u.status = ? AND `+where, []any{string(status), p.After}
+	}
 	err = s.read(ctx, func(q querier) error {
 		next = 0
 		var more bool
-		users, more, err = s.bookView(q).readUsers(ctx, `u.id > ? ORDER BY u.id`, []any{p.After}, p.Limit)
+		users, more, err = s.bookView(q).readUsers(ctx, index, where, args, p.Limit)
 		if more {
 			next = users[p.Limit-1].ID
 		}
@@ -114,8 +124,11 @@ func (s *Store) FindUsers(ctx context.Context, p library.Page) (users []library.
 }
 
 // readUsers reads the users who are not deleted and meet a condition, limit at the most, and then, in one statement, what those of
-// them have out who have any. more says that there are others.
-func (v bookView) readUsers(ctx context.Context, where string, args []any, limit int) (users []library.User, more bool, err error) {
+// them have out who have any. index is that which they are read by, "" for what the database picks. more says that there are others.
+func (v bookView) readUsers(ctx context.Context, index, where string, args []any, limit int) (users []library.User, more bool, err error) {
+	if index != "" {
+		index = fmt.Sprintf(v.dialect.byIndex, index)
+	}
 	openLoans := make([]int, 0, limit+1) // by user
 	var open int
 	scan := scanUser(&open)
@@ -124,7 +137,7 @@ func (v bookView) readUsers(ctx context.Context, where string, args []any, limit
 		u, err := scan(row)
 		openLoans = append(openLoans, open)
 		return u, err
-	}, `SELECT `+userFields+`, u.open_loans FROM users u WHERE u.deleted_at IS NULL AND `+where+` LIMIT ?`, append(args, limit+1))
+	}, `SELECT `+userFields+`, u.open_loans FROM users u`+index+` WHERE u.deleted_at IS NULL AND `+where+` LIMIT ?`, append(args, limit+1))
 	if err != nil {
 		return nil, false, err
 	}

@@ -30,7 +30,7 @@ func (f failing) FindBooks(context.Context, library.Page) ([]library.Book, int64
 func (f failing) SearchBooks(context.Context, library.BookQuery, *library.Place, int) ([]library.Book, *library.Place, error) {
 	return nil, nil, f.err
 }
-func (f failing) SearchUsers(context.Context, string, *library.Place, int) ([]library.User, *library.Place, error) {
+func (f failing) SearchUsers(context.Context, library.UserQuery, *library.Place, int) ([]library.User, *library.Place, error) {
 	return nil, nil, f.err
 }
 func (f failing) UpdateBook(context.Context, int64, func(*library.Book) error) (library.Book, error) {

@@ -154,6 +154,7 @@ func TestBadInput(t *testing.T) {
 			{"filters that cannot be", "GET", "/books/?isbn=9780441478126&available=maybe&sort=colour", "", 422, invalid, "query.available query.isbn query.sort"},
 			{"text with a control character", "GET", "/books/?q=a%00b&author=%FF", "", 422, invalid, "query.author query.q"},
 			{"text too long", "GET", "/books/?q=" + strings.Repeat("a", 301), "", 422, invalid, "query.q"},
+			{"status that there is not", "GET", "/users/?status=gone&q=%FF", "", 422, invalid, "query.q query.status"},
 			{"filter of books among users", "GET", "/users/?author=x", "", 422, invalid, "query.author"},
 			{"cursor of a list in a search", "GET", "/books/?q=a&cursor=5", "", 422, invalid, "query.cursor"},
 			{"cursor of a search in a list", "GET", "/books/?cursor=2.5", "", 422, invalid, "query.cursor"},

@@ -50,18 +50,22 @@ func (l *BookList) isSearch() bool { return l.query != library.BookQuery{} }
 // UserList asks for a page of users: of all, by id, or of those that are searched for.
 type UserList struct {
 	ListQuery
-	Q string `query:"q" maxLength:"300" doc:"Words that all have to be in the name, the email or the card number, the last one as a beginning. Those come first whose name is q, begins so, or has all words." example:"lovel"`
+	Q      string `query:"q" maxLength:"300" doc:"Words that all have to be in the name, the email or the card number, the last one as a beginning. Those come first whose name is q, begins so, or has all words." example:"lovel"`
+	Status string `query:"status" enum:"active,blocked" doc:"Only users of this status."`
 
-	query library.BookQuery // of which only the text
+	query library.UserQuery
 	after *library.Place
 }
 
+// order is the query of books whose pages are in the same order.
+func (l *UserList) order() library.BookQuery { return library.BookQuery{Text: l.query.Text} }
+
 // Resolve is BookList's.
 func (l *UserList) Resolve(ctx huma.Context) []error {
-	l.query.Text = l.Q
-	errs := queryErrors(l.query.Clean(), "")
+	l.query = library.UserQuery{Text: l.Q, Status: library.UserStatus(l.Status)}
+	errs := queryErrors(l.query.Clean(), "status")
 	var ok bool
-	if l.after, ok = readPlace(l.Cursor, l.query); !ok {
+	if l.after, ok = readPlace(l.Cursor, l.order()); !ok {
 		errs = append(errs, errCursor)
 	}
 	return append(errs, l.ListQuery.Resolve(ctx)...)
@@ -82,20 +86,31 @@ func queryErrors(err error, refused string) (list []error) {
 }
 
 // nextLink is the Link header to the page behind a place of the list at path, with what was asked for; "" where there is none.
-func (a *api) nextLink(ctx context.Context, path string, limit int, q library.BookQuery, next *library.Place) string {
+func (a *api) nextLink(ctx context.Context, path string, limit int, q library.BookQuery, filters map[string]string, next *library.Place) string {
 	if next == nil {
 		return ""
 	}
-	filters := url.Values{}
-	for name, value := range map[string]string{"q": q.Text, "title": q.Title, "author": q.Author, "isbn": q.ISBN, "category": q.Category, "language": q.Language, "sort": string(q.Sort)} {
+	asked := url.Values{}
+	for name, value := range filters {
 		if value != "" {
-			filters.Set(name, value)
+			asked.Set(name, value)
 		}
 	}
+	return a.link(ctx, path, asked, limit, makePlace(*next, q))
+}
+
+// filters are what was asked for, by parameter.
+func (l *BookList) filters() map[string]string {
+	q := l.query
+	filters := map[string]string{"q": q.Text, "title": q.Title, "author": q.Author, "isbn": q.ISBN, "category": q.Category, "language": q.Language, "sort": string(q.Sort)}
 	if q.Available != nil {
-		filters.Set("available", strconv.FormatBool(*q.Available))
+		filters["available"] = strconv.FormatBool(*q.Available)
 	}
-	return a.link(ctx, path, filters, limit, makePlace(*next, q))
+	return filters
+}
+
+func (l *UserList) filters() map[string]string {
+	return map[string]string{"q": l.query.Text, "status": string(l.query.Status)}
 }
 
 // placeKind says what the places of a query's pages are made of besides ids.

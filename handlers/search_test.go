@@ -80,6 +80,13 @@ func TestSearch(t *testing.T) {
 		if got, want := strings.Join(titlesAt(t, app, "/users/?q=ada&limit=1", "name"), ", "), "Ada Lovelace, Adam"; got != want {
 			t.Errorf("users: got %s, want %s", got, want)
 		}
+		call(t, app, "PATCH", "/users/2", `{"status":"blocked"}`).want(200)
+		call(t, app, "POST", "/users/", `{"name":"Adamsberg","status":"blocked"}`).want(201)
+		for query, want := range map[string]string{"status=blocked": "Adam, Adamsberg", "status=active": "Ada Lovelace", "q=adams&status=blocked": "Adamsberg", "q=ada&status=blocked": "Adam, Adamsberg", "q=lovelace&status=blocked": ""} {
+			if got := strings.Join(titlesAt(t, app, "/users/?limit=1&"+query, "name"), ", "); got != want {
+				t.Errorf("users by %s: got %s, want %s", query, got, want)
+			}
+		}
 		if users := call(t, app, "GET", "/users/?q=lovelace", "").want(200).list(); len(users) != 1 || len(users[0]["borrowed_books"].([]any)) != 1 {
 			t.Errorf("users: got %v", users)
 		}

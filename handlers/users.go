@@ -14,7 +14,7 @@ func (a *api) users() []route {
 		newRoute(operation{
 			Method: "GET", Path: "/users/", ID: "list-users", Tag: tagUsers, Success: 200, Role: desk, Shared: true,
 			Summary: "List or search the users",
-			Text:    "All of them by id, or those that are searched for, one page at a time, each with the books that it has out.",
+			Text:    "All of them by id, or those that are searched for or have a status, one page at a time, each with the books that it has out.",
 			Codes:   reads(),
 		}, a.listUsers),
 		newRoute(operation{
@@ -129,12 +129,12 @@ func (a *api) listUsers(ctx context.Context, in *UserList) (*pageOutput[User], e
 	for i, u := range list {
 		out[i] = wireUser(u)
 	}
-	return &pageOutput[User]{Link: a.nextLink(ctx, "/users/", in.Limit, in.query, next), Body: out}, nil
+	return &pageOutput[User]{Link: a.nextLink(ctx, "/users/", in.Limit, in.order(), in.filters(), next), Body: out}, nil
 }
 
 func (a *api) pageOfUsers(ctx context.Context, in *UserList) (list []library.User, next *library.Place, err error) {
-	if in.query.Text != "" {
-		return a.store.SearchUsers(ctx, in.query.Text, in.after, in.Limit)
+	if in.query != (library.UserQuery{}) {
+		return a.store.SearchUsers(ctx, in.query, in.after, in.Limit)
 	}
 	list, after, err := a.store.FindUsers(ctx, in.after.Page(in.Limit))
 	return list, library.PlaceOf(after), err

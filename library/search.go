@@ -96,10 +96,31 @@ type Finder interface {
 	// SearchBooks returns one page of the books that the query asks for, and where to go on, nil on the last page.
 	// Refusals: ErrInvalid.
 	SearchBooks(ctx context.Context, q BookQuery, after *Place, limit int) (books []Book, next *Place, err error)
-	// SearchUsers returns one page of the users of whom each word of the text is in the name, the email or the card number, of the
-	// last one its beginning, by class and id; and where to go on, nil on the last page.
+	// SearchUsers returns one page of the users that the query asks for, by class and id, or by id where there is no text; and where to
+	// go on, nil on the last page.
 	// Refusals: ErrInvalid.
-	SearchUsers(ctx context.Context, text string, after *Place, limit int) (users []User, next *Place, err error)
+	SearchUsers(ctx context.Context, q UserQuery, after *Place, limit int) (users []User, next *Place, err error)
+}
+
+// UserQuery asks for users. Its zero value asks for all.
+type UserQuery struct {
+	// Text holds words of which each has to be in the name, the email or the card number; of the last one its beginning.
+	Text string
+	// Status is that of the users, "" for any.
+	Status UserStatus
+}
+
+// Clean reports every part of the query that is wrong at once.
+// Refusals: ErrInvalid.
+func (q *UserQuery) Clean() error {
+	var c cleaner
+	c.text("q", &q.Text, optional, MaxQuery)
+	switch q.Status {
+	case "", UserActive, UserBlocked:
+	default:
+		c.refuse("status", "must be active or blocked")
+	}
+	return c.err("The search cannot be made as it is.")
 }
 
 // Clean reports every part of the query that is wrong at once, and writes the ISBN as ISBN-13.
