@@ -369,6 +369,8 @@ func TestSearchUsers(t *testing.T) {
 		refused(t, err, library.ErrInvalid.Code)
 		users, _, err := s.SearchUsers(ctx, library.UserQuery{Text: "lovelace"}, nil, 1)
 		refused(t, err, "")
+		_, err = s.UpdateUser(ctx, users[0].ID, func(u *library.User) error { u.Status = library.UserActive; return nil })
+		refused(t, err, "")
 		if _, err := s.Borrow(ctx, b.ID, users[0].ID); err != nil {
 			t.Fatal(err)
 		}
