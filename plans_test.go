@@ -159,6 +159,7 @@ func cityRequests(z dbtest.Size) map[string][]string {
 		"list-holds":      get("/holds/?limit=20", "/holds/?limit=20&status=ready", "/holds/?limit=20&status=waiting"),
 		"list-book-holds": get(fmt.Sprintf("/books/%d/holds?limit=20", z.LongQueueBook()), fmt.Sprintf("/books/%d/holds?limit=20&status=ready", book)),
 		"list-user-holds": get(fmt.Sprintf("/users/%d/holds?limit=20", user)),
+		"get-stats":       get("/stats?days=366"),
 		"export-books":    get("/export/books.csv?limit=20"), "export-users": get("/export/users.csv?limit=20"), "export-loans": get("/export/loans.csv?limit=20"),
 
 		"borrow-book": {fmt.Sprintf("POST /books/%d/borrow/%d?dry_run=true", free, user), fmt.Sprintf("POST /books/%d/borrow/%d", free, user)},

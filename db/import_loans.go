@@ -108,6 +108,7 @@ type lentBook struct {
 	// queue is the book with those who wait for it; nil: nobody does.
 	queue  *shelf
 	opened int64
+	made   int // new loans, open and closed
 	loans  []*loan
 	// lent says that the batch has opened or closed a loan of it.
 	lent bool
@@ -568,6 +569,7 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 		}
 		if l.new {
 			fresh = append(fresh, l)
+			b.books[l.bookID].made++
 			closedBy := by
 			if l.returned == nil {
 				closedBy = nil
@@ -613,6 +615,7 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 	if err := b.storeFines(ctx, fined); err != nil {
 		return err
 	}
+	b.countLoans()
 	if err := b.storeBooks(ctx); err != nil {
 		return err
 	}
@@ -632,6 +635,22 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 		return nil
 	}
 	return t.insertMany(ctx, `INSERT INTO imported_loans (run, loan_id, closed, started_at) VALUES `, len(claims)/4, claims)
+}
+
+// countLoans queues what the new loans add to the numbers of loans of their books.
+func (b *loanBatch) countLoans() {
+	var cases string
+	var args, ids []any
+	for _, k := range b.books {
+		if k.made > 0 {
+			cases += ` WHEN ? THEN ?`
+			args, ids = append(args, k.id, k.made), append(ids, k.id)
+		}
+	}
+	if len(ids) > 0 {
+		b.t.later(`UPDATE books SET times_lent = times_lent + CASE id`+cases+` ELSE 0 END, first_due_stale_since = first_due_stale_since
+			WHERE id IN (`+marks(len(ids))+`)`, append(args, ids...)...)
+	}
 }
 
 // storeFines writes the lines of the users' accounts; what their rows repeat of these is written already.

@@ -268,9 +268,9 @@ func (l *lending) firstDue() firstDue {
 	return firstDue{userID: &l.userID, on: &l.own.due}
 }
 
-// storeLending queues what a loan, a renewal or a return makes of the book and of its queue.
-func (t *tx) storeLending(ctx context.Context, l *lending, first firstDue) {
-	t.storeShelf(ctx, &l.shelf, setFirstDue, first.userID, first.on)
+// storeLending queues what so many new loans, or a renewal or a return, make of the book and of its queue.
+func (t *tx) storeLending(ctx context.Context, l *lending, loans int, first firstDue) {
+	t.storeShelf(ctx, &l.shelf, `times_lent = times_lent + ?, `+setFirstDue, loans, first.userID, first.on)
 }
 
 // Borrow is library.Store's. Two round trips where the connection takes batches.
@@ -290,7 +290,7 @@ func (t *tx) borrow(ctx context.Context, l *lending) error {
 		return err
 	}
 	t.change(`UPDATE users SET open_loans = open_loans + 1, revision = revision + 1 WHERE id = ? AND deleted_at IS NULL AND open_loans = ?`, l.userID, l.user.openLoans)
-	t.storeLending(ctx, l, l.firstDue())
+	t.storeLending(ctx, l, 1, l.firstDue())
 	by, who := doer(ctx)
 	var copyID any
 	if l.copyID != 0 {
@@ -327,7 +327,7 @@ func (t *tx) renew(ctx context.Context, l *lending) error {
 		return err
 	}
 	t.change(`UPDATE users SET revision = revision + 1 WHERE id = ? AND deleted_at IS NULL`, l.userID)
-	t.storeLending(ctx, l, l.firstDue())
+	t.storeLending(ctx, l, 0, l.firstDue())
 	t.change(`UPDATE loans SET due_on = ?, renewals = renewals + 1 WHERE id = ? AND returned_on IS NULL AND renewals = ? AND due_on <= ?`,
 		l.own.due, l.own.id, l.own.renewals-1, l.own.due)
 	return nil
@@ -379,7 +379,7 @@ func (t *tx) giveBack(ctx context.Context, l *lending) (after library.AfterRetur
 		l.book.BorrowedByID, l.book.DueDate = first.userID, first.on
 	}
 	t.change(`UPDATE users SET open_loans = open_loans - 1, revision = revision + 1 WHERE id = ? AND deleted_at IS NULL AND open_loans = ?`, l.userID, l.user.openLoans)
-	t.storeLending(ctx, l, first)
+	t.storeLending(ctx, l, 0, first)
 	by, who := doer(ctx)
 	t.change(`UPDATE loans SET returned_on = ?, fine = ?, closed_by = ?, closed_who = ? WHERE id = ? AND returned_on IS NULL`, t.today, after.Fine, by, who, l.own.id)
 	t.post(ctx, library.AccountLine{UserID: l.userID, Kind: library.LineFine, Amount: after.Fine, LoanID: &l.own.id})

@@ -57,7 +57,7 @@ func newAPI(app *fiber.App, router fiber.Router, version string, transformers ..
 		{Name: tagLoans, Description: "Borrowing, returning, and what was lent."},
 		{Name: tagAccounts, Description: "What users owe, and what was paid and waived."},
 		{Name: tagKeys, Description: "Who may call: keys, and sessions for pages."},
-		{Name: tagReports, Description: "Everything as files for spreadsheets and other programs."},
+		{Name: tagReports, Description: "Everything as files for spreadsheets and other programs, and figures."},
 		{Name: tagService, Description: "The state of the process, and what problems mean."},
 	}
 	c.Components.SecuritySchemes = securitySchemes()

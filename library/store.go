@@ -17,5 +17,6 @@ type Store interface {
 	Accounts
 	Finder
 	Exporter
+	Reporter
 	Keys
 }

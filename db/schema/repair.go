@@ -22,6 +22,7 @@ func repairs(today func() library.Date) []repair {
 		{"email keys", foldEmails},
 		{"loans due first", findFirstDue},
 		{"barcodes of copies", labelCopies},
+		{"numbers of loans", countLoans},
 		{"words of books", fillWords(words.Books)},
 		{"words of users", fillWords(words.Users)},
 		{"accounts", addLines(today)},
