@@ -6,7 +6,7 @@ BINARY       = bin/library
 # Lambda's retired go1.x runtime was called by net/rpc; without it the linker drops 4 MB of 20.
 BUILD        = CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -ldflags "$(LDFLAGS)"
 
-.PHONY: build run test chaos hostile broken-migrations bench lint build-lambda build-Function docker deploy undeploy user-data diagram help
+.PHONY: build run test soak chaos hostile broken-migrations bench lint build-lambda build-Function docker deploy undeploy user-data diagram help
 .DEFAULT_GOAL := build
 
 build: ## Build bin/library, static and stripped
@@ -17,6 +17,10 @@ run: ## Serve on http://localhost:8000 from the source
 
 test: ## Run all the tests this machine can, with the race detector and in random order
 	go test -race -shuffle=on ./...
+
+SOAK_OPERATIONS ?= 1000000
+soak: ## Compare the answers to SOAK_OPERATIONS (1000000) requests of many desks at once, and to the records of sixteen years, with those of a plain second library, on SQLite and on MySQL or MariaDB
+	SOAK_OPERATIONS=$(SOAK_OPERATIONS) REPLAY_YEARS=16 REQUIRE_MYSQL=1 go test -count=1 -timeout 6h -v ./soak -rapid.checks=500
 
 CHAOS_FOR   ?= 3m
 chaos: ## Break everything in turn, under load, on one server, a MySQL group and Galera, for CHAOS_FOR (3m) each, and check what is left (needs MySQL with Group Replication, MariaDB with galera-4, haproxy; root to drop packets)

@@ -21,8 +21,8 @@ import (
 	"library-management/library"
 )
 
-// TestNoRequestReadsATableWhole: the plans of all statements of all requests, on a city's library in small.
-func TestNoRequestReadsATableWhole(t *testing.T) {
+// No request reads a table whole: the plans of all statements of all requests, on a city's library in small.
+func TestFault_slow_desks_with_a_large_catalogue_or_a_member_with_1000_loans(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		d := dbtest.SQLite(t)
 		dbtest.MakeLibrary(t, d, dbtest.Small, 1, library.DateOf(time.Now().UTC()))

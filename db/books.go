@@ -310,11 +310,11 @@ func (t *tx) updateLocked(ctx context.Context, sh *shelf, b library.Book) error 
 	if err := t.setCopies(ctx, sh, b.Copies, false); err != nil {
 		return err
 	}
-	if err := t.updateBook(ctx, b); err != nil {
-		return err
+	if sh.stored.SetAside+sh.stored.HoldsWaiting > 0 {
+		// In one statement: what is out or set aside may not be more than the copies, and either of them may change first.
+		t.storeShelf(ctx, sh, sameFirstDue+`, copies = ?`, b.Copies)
 	}
-	t.storeQueue(ctx, sh)
-	return nil
+	return t.updateBook(ctx, b)
 }
 
 // barcodeFree refuses a book whose barcode another copy than its first one has, with whatever else of it is taken.

@@ -87,7 +87,7 @@ func TestSixteenBorrowThreeCopies(t *testing.T) {
 	})
 }
 
-func TestOneUserBorrowsEightBooksAtOnce(t *testing.T) {
+func TestFault_limits_broken_in_parallel(t *testing.T) {
 	onInstances(t, func(t *testing.T, s func(int) *db.Store) {
 		u := newUser(t, s(0))
 		books := make([]library.Book, 8)
@@ -96,11 +96,21 @@ func TestOneUserBorrowsEightBooksAtOnce(t *testing.T) {
 		}
 		got := atOnce(t, 8, func(i int) error { _, err := s(i).Borrow(ctx, books[i].ID, u.ID); return err })
 		wantCodes(t, got, map[string]int{"": 2, library.ErrBorrowLimit.Code: 6})
+
+		for i := range books { // somebody else has each that is free
+			other := newUser(t, s(0))
+			if _, err := s(0).Borrow(ctx, books[i].ID, other.ID); err != nil && library.CodeOf(err) != library.ErrNotAvailable.Code {
+				t.Fatal(err)
+			}
+		}
+		waiting := newUser(t, s(0))
+		got = atOnce(t, 8, func(i int) error { _, err := s(i).PlaceHold(ctx, books[i].ID, waiting.ID); return err })
+		wantCodes(t, got, map[string]int{"": 5, library.ErrHoldLimit.Code: 3})
 	})
 }
 
 // A double click, a rescan: one loan.
-func TestOneUserBorrowsOneBookEightTimesAtOnce(t *testing.T) {
+func TestFault_double_loans_from_double_clicks(t *testing.T) {
 	onInstances(t, func(t *testing.T, s func(int) *db.Store) {
 		u, b := newUser(t, s(0)), newBook(t, s(0), 5)
 		got := atOnce(t, 8, func(i int) error { _, err := s(i).Borrow(ctx, b.ID, u.ID); return err })

@@ -190,3 +190,38 @@ func TestHold_import(t *testing.T) {
 		}
 	})
 }
+
+// A copy that was set aside is free again once the hold has lapsed, though nobody has written since, and may be taken off the shelves.
+func TestUpdateBook_after_a_hold_has_lapsed(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		s := d.Open(t, at(&c, library.DefaultPolicy))
+		b := newBook(t, s, 2)
+		first := newUser(t, s)
+		for _, u := range []library.User{first, newUser(t, s)} {
+			_, err := s.Borrow(ctx, b.ID, u.ID)
+			refused(t, err, "")
+		}
+		_, err := s.PlaceHold(ctx, b.ID, newUser(t, s).ID)
+		refused(t, err, "")
+		_, err = s.Return(ctx, b.ID, first.ID)
+		refused(t, err, "")
+		fewer := func() error {
+			_, err := s.UpdateBook(ctx, b.ID, func(b *library.Book) error { b.Copies = 1; return nil })
+			return err
+		}
+		refused(t, fewer(), library.ErrCopiesOnHold.Code)
+		c.addDays(library.DefaultPolicy.HoldDays + 1)
+		refused(t, fewer(), "")
+		for range 2 { // and, with two who wait for it, two more copies, both of which are set aside in the same edit
+			_, err = s.PlaceHold(ctx, b.ID, newUser(t, s).ID)
+			refused(t, err, "")
+		}
+		got, err := s.UpdateBook(ctx, b.ID, func(b *library.Book) error { b.Copies = 3; return nil })
+		if err != nil || got.Copies != 3 || got.CopiesAvailable != 0 || got.HoldsWaiting != 0 {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+	})
+}

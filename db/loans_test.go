@@ -205,7 +205,7 @@ func TestFineIsChargedOnce(t *testing.T) {
 }
 
 // The library's own midnight decides, on either side of Greenwich and over the change of clocks.
-func TestDatesAreTheLibrarys(t *testing.T) {
+func TestFault_dates_off_by_one_across_time_zones_and_midnight(t *testing.T) {
 	for _, test := range []struct{ zone, borrowed, due, lastFree, firstLate string }{
 		{"UTC", "2026-03-01T23:59:59Z", "2026-03-15", "2026-03-15T23:59:59Z", "2026-03-16T00:00:00Z"},
 		{"Asia/Tokyo", "2026-03-01T15:00:00Z", "2026-03-16", "2026-03-16T14:59:59Z", "2026-03-16T15:00:00Z"},

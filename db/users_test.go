@@ -194,7 +194,7 @@ func TestEmailOfAnOlderRelease(t *testing.T) {
 	})
 }
 
-func TestDeletedUserIsForgottenAndTheLoansStay(t *testing.T) {
+func TestFault_a_users_deletion_deletes_the_book(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
 		s := d.Open(t)
 		b := newBook(t, s, 1)
@@ -214,6 +214,11 @@ func TestDeletedUserIsForgottenAndTheLoansStay(t *testing.T) {
 		if list, _, err := s.FindUsers(ctx, library.Page{Limit: 10}); len(list) != 0 || err != nil {
 			t.Errorf("still listed: %v, %v", list, err)
 		}
+		if got, err := s.FindBook(ctx, b.ID); err != nil || !got.Available() {
+			t.Errorf("the book that the user had is %+v, %v", got, err)
+		}
+		_, err = s.Borrow(ctx, b.ID, newUser(t, s).ID)
+		refused(t, err, "")
 		pool := d.SQL(t)
 		var loans int
 		var name string

@@ -257,9 +257,8 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestBooks_no_row_vanishes: wherever quotes too many stand, each line of the file has gone in or is named, and the summary
-// counts them all.
-func TestBooks_no_row_vanishes(t *testing.T) {
+// Wherever quotes too many stand, each line of the file has gone in or is named, and the summary counts them all.
+func TestFault_imports_that_drop_rows_silently(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 30).Draw(t, "rows")
 		var rows []string
