@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -456,4 +457,90 @@ func TestAccountsAreRepairedMeanwhile(t *testing.T) {
 		}
 		dbtest.CheckRules(t, pool, p)
 	})
+}
+
+// TestFinesThatDifferBetweenScreens: what a return today would cost, and what it then has cost, is one number wherever it is shown: by
+// the loan, in each list, in the account as accruing, in the answer to the return, as the account's line and in total_fines. It is
+// that of the library's own calendar, at any hour, over month ends, leap days and both changes of the clock.
+func TestFinesThatDifferBetweenScreens(t *testing.T) {
+	for _, test := range []struct{ zone, due, from string }{
+		{"UTC", "2026-01-31", "2026-01-31T23:59:58Z"},
+		{"UTC", "2024-02-28", "2024-02-28T12:00:00Z"},                 // and a leap day
+		{"Asia/Tokyo", "2026-12-31", "2026-12-31T14:59:59Z"},          // and a new year
+		{"America/Los_Angeles", "2026-03-07", "2026-03-08T07:59:00Z"}, // clocks go forward on the next day
+		{"America/Los_Angeles", "2026-10-31", "2026-11-01T06:59:00Z"}, // and back on the next day, which has 25 hours
+		{"Europe/Berlin", "2026-03-28", "2026-03-28T22:59:59Z"},
+		{"Europe/Berlin", "2026-10-24", "2026-10-24T21:59:59Z"},
+		{"Africa/Cairo", "2026-04-23", "2026-04-23T21:59:59Z"},      // where the 24th begins at one o'clock
+		{"Pacific/Apia", "2011-12-29", "2011-12-30T09:59:59Z"},      // where 30 December 2011 was left out
+		{"America/Sao_Paulo", "2018-11-03", "2018-11-04T02:59:59Z"}, // where the 4th begins at one o'clock
+	} {
+		t.Run(strings.ReplaceAll(test.zone, "/", "_")+"_"+test.due, func(t *testing.T) {
+			dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+				p := library.Policy{BorrowLimit: 40, LoanDays: 14, FinePerDay: 3, HoldLimit: 1, HoldDays: 1, Location: zone(t, test.zone)}
+				due, err := library.ParseDate(test.due)
+				refused(t, err, "")
+				from, err := time.Parse(time.RFC3339, test.from)
+				refused(t, err, "")
+				var c clock
+				s := d.Open(t, at(&c, p))
+				u := newUser(t, s)
+				borrowed := time.Date(2000, 1, 1, 12, 0, 0, 0, p.Location).AddDate(0, 0, due.DaysSince(library.DateOf(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)))-p.LoanDays)
+				charged := int64(0)
+				for _, later := range []time.Duration{0, time.Second, 2 * time.Second, time.Minute, 90 * time.Minute, 3 * time.Hour, 23 * time.Hour, 24 * time.Hour, 24*time.Hour + 2*time.Second, 25 * time.Hour, 30 * 24 * time.Hour, 366 * 24 * time.Hour} {
+					b := newBook(t, s, 1)
+					c.unix.Store(borrowed.Unix())
+					lent, err := s.Borrow(ctx, b.ID, u.ID)
+					refused(t, err, "")
+					if *lent.DueDate != due {
+						t.Fatalf("due on %s, want %s", lent.DueDate, due)
+					}
+					now := from.Add(later)
+					c.unix.Store(now.Unix())
+					// As a calendar on the wall has it: the date there, and the days from date to date.
+					y, m, day := now.In(p.Location).Date()
+					late := max(0, int(time.Date(y, m, day, 0, 0, 0, 0, time.UTC).Sub(time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC))/(24*time.Hour))-int(due))
+					want := int64(late) * 3
+					screens := map[string]int64{}
+					look := func(when string) {
+						t.Helper()
+						byBook, _, err := s.FindLoans(ctx, library.LoanFilter{BookID: b.ID}, library.LoanPage{Limit: 2})
+						refused(t, err, "")
+						mine, _, err := s.FindUserLoans(ctx, library.LoanFilter{UserID: u.ID, BookID: b.ID}, library.LoanPage{Limit: 2})
+						refused(t, err, "")
+						one, err := s.FindLoan(ctx, mine[0].ID)
+						refused(t, err, "")
+						screens["the loans of a book "+when], screens["the loans of a user "+when], screens["the loan "+when] = byBook[0].Fine, mine[0].Fine, one.Fine
+						if overdue, _, err := s.FindLoans(ctx, library.LoanFilter{BookID: b.ID, Status: library.LoanOverdue}, library.LoanPage{Limit: 2}); err != nil || when == "before" && (len(overdue) > 0) != (late > 0) {
+							t.Errorf("%d overdue loans of the book, %v, when %d days late", len(overdue), err, late)
+						} else if len(overdue) > 0 {
+							screens["the overdue loans "+when] = overdue[0].Fine
+						}
+					}
+					look("before")
+					screens["what accrues"] = account(t, s, u.ID).Accruing
+					back, err := s.Return(ctx, b.ID, u.ID)
+					refused(t, err, "")
+					screens["the answer to the return"] = back.After.Fine
+					look("after")
+					a := account(t, s, u.ID)
+					if want > 0 {
+						screens["the line"] = a.Lines[0].Amount
+					}
+					screens["what is charged"] = a.Charged - charged
+					found, err := s.FindUser(ctx, u.ID)
+					refused(t, err, "")
+					screens["total_fines"] = found.TotalFines - charged
+					screens["the balance at the return"] = back.After.Balance - charged
+					for screen, fine := range screens {
+						if fine != want {
+							t.Errorf("%v after %s: %s has %d, want %d", later, test.from, screen, fine, want)
+						}
+					}
+					charged = a.Charged
+				}
+				dbtest.CheckRules(t, d.SQL(t), p)
+			})
+		})
+	}
 }
