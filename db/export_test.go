@@ -112,7 +112,7 @@ func (r recorder) QueryContext(ctx context.Context, query string, args ...any) (
 
 // SmallSearches has searches find at a few records what they find at thousands, until the test ends, for pages of maxPage at the most.
 func SmallSearches(t interface{ Cleanup(func()) }, maxPage int) {
-	a, b, c, d := rangeable, sortable, sampled, maxElsewhere
-	rangeable, sortable, sampled, maxElsewhere = 3, 10, 4, maxPage
-	t.Cleanup(func() { rangeable, sortable, sampled, maxElsewhere = a, b, c, d })
+	a, b, c, d, e := rangeable, rangeableTitles, sortable, sampled, maxElsewhere
+	rangeable, rangeableTitles, sortable, sampled, maxElsewhere = 30, 3, 10, 4, maxPage
+	t.Cleanup(func() { rangeable, rangeableTitles, sortable, sampled, maxElsewhere = a, b, c, d, e })
 }

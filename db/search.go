@@ -111,6 +111,8 @@ type found struct {
 type source struct {
 	from string // a table, or more, with the column id as key
 	key  string
+	// fromArgs are the arguments of from, where that is a SELECT, but for its limit.
+	fromArgs []any
 	// where and args keep to what comes after the place that the page begins at.
 	where string
 	args  []any
@@ -121,6 +123,9 @@ type source struct {
 	sorts bool
 	// exact: the terms that are looked up tell all, and no text is needed.
 	exact bool
+	// covered: of many that are walked few are found. What decides stands in the index, and only what is found is read
+	// from its table.
+	covered bool
 	// inner is how many rows of the range are read at the least, where others are looked up for them before the page ends.
 	inner int
 }
@@ -138,8 +143,8 @@ const (
 
 // The sizes that decide between two ways to the same answer: variables for tests, in which nothing is large.
 var (
-	// rangeable is how many rows of a range are read and sorted by id; of more, a list that is by id already is walked.
-	rangeable = 2000
+	// rangeable is how many words and titles of a range are read and sorted by id; of more, a list that is by id already is walked.
+	rangeable, rangeableTitles = 5000, 2000
 	// sortable is how many of what matches are read to be sorted; where there are more, the order's own index is walked.
 	sortable = int64(5000)
 	// sampled is how many records are read of each of the sampledParts of the catalogue to see how many match.
@@ -190,15 +195,15 @@ func (f *finder) listed(ctx context.Context, terms []library.Term, not library.P
 // fewBegin reports whether the words that begin as the term does are few enough to be read and sorted.
 func (f *finder) fewBegin(ctx context.Context, t library.Term) (few bool, err error) {
 	if f.beginning == 0 {
-		f.beginning, err = f.countFrom(ctx, f.Words, `word`, t.Beginning)
+		f.beginning, err = f.countFrom(ctx, f.Words, `word`, t.Beginning, rangeable)
 	}
 	return f.beginning <= rangeable, err
 }
 
-// countFrom is how many rows have a column that begins so, and one; it does not count far past rangeable.
-func (f *finder) countFrom(ctx context.Context, table, column, beginning string) (n int, err error) {
+// countFrom is how many rows have a column that begins so, and one; it counts no further than limit.
+func (f *finder) countFrom(ctx context.Context, table, column, beginning string, limit int) (n int, err error) {
 	err = one(ctx, f, `SELECT COUNT(*) + 1 FROM (SELECT 1 FROM `+table+` WHERE `+column+` >= ? AND `+column+` < ? LIMIT ?) few`,
-		[]any{beginning, beginning + lastRune, rangeable}, &n)
+		[]any{beginning, beginning + lastRune, limit}, &n)
 	return n, err
 }
 
@@ -268,10 +273,10 @@ func (f *finder) ranged(t library.Term, not library.Places, after int64) source 
 	where, order, args := f.byID(f.ID, after)
 	s := source{key: `w.` + f.ID, sorts: true, where: `1 = 1`, order: strings.Replace(order, f.ID, `w.`+f.ID, 1)}
 	inner := `SELECT ` + f.ID + ` FROM ` + f.Words + ` WHERE word >= ? AND word < ? AND ` + where + ` AND places & ? <> 0`
-	s.args = append(append([]any{t.Beginning, t.Beginning + lastRune}, args...), int64(t.Places))
+	s.fromArgs = append(append([]any{t.Beginning, t.Beginning + lastRune}, args...), int64(t.Places))
 	if not != 0 {
 		inner += ` AND places & ? = 0`
-		s.args = append(s.args, int64(not))
+		s.fromArgs = append(s.fromArgs, int64(not))
 	}
 	s.from = `(` + inner + ` GROUP BY ` + f.ID + order + ` LIMIT ?) w`
 	return s
@@ -327,11 +332,11 @@ func (f *finder) source(ctx context.Context, class library.Class, after int64) (
 		if len(terms) > 1 || terms[0].Beginning != "" {
 			if f.titles == 0 {
 				var err error
-				if f.titles, err = f.countFrom(ctx, f.Texts, `main_key`, cutKey(f.search.Key)); err != nil {
+				if f.titles, err = f.countFrom(ctx, f.Texts, `main_key`, cutKey(f.search.Key), rangeableTitles); err != nil {
 					return source{}, err
 				}
 			}
-			if f.titles <= rangeable {
+			if f.titles <= rangeableTitles {
 				titles.where, titles.args = `s.main_key >= ? AND s.main_key < ? AND `+idWhere, append([]any{cutKey(f.search.Key), cutKey(f.search.Key) + lastRune}, idArgs...)
 				titles.sorts = true
 				return titles, nil
@@ -377,13 +382,17 @@ func cutKey(key string) string {
 func (f *finder) read(ctx context.Context, s source, sort string, limit int) ([]found, error) {
 	var b strings.Builder
 	var args []any
-	b.WriteString(`SELECT ` + s.key + map[bool]string{false: `, s.text`, true: `, ''`}[s.exact])
-	if sort != "" {
-		b.WriteString(`, s.` + sort)
+	if s.covered {
+		b.WriteString(`SELECT ` + s.key + ` AS id`)
+	} else {
+		b.WriteString(`SELECT ` + s.key + map[bool]string{false: `, s.text`, true: `, ''`}[s.exact])
+		if sort != "" {
+			b.WriteString(`, s.` + sort)
+		}
 	}
 	b.WriteString(` FROM ` + s.from)
-	if strings.HasPrefix(s.from, `(`) {
-		args = append(append(args, s.args...), max(limit, s.inner))
+	if s.fromArgs != nil {
+		args = append(append(args, s.fromArgs...), max(limit, s.inner))
 	}
 	for i, t := range s.joined[:min(len(s.joined), maxJoined)] {
 		x := `x` + strconv.Itoa(i)
@@ -402,17 +411,19 @@ func (f *finder) read(ctx context.Context, s source, sort string, limit int) ([]
 		behind = f.filter.args
 	}
 	b.WriteString(` WHERE ` + s.where + s.order + ` LIMIT ?`)
-	if !strings.HasPrefix(s.from, `(`) {
-		args = append(args, s.args...)
-	}
+	args = append(args, s.args...)
 	args = append(append(args, behind...), limit)
+	query := b.String()
+	if s.covered {
+		query = `SELECT t.` + f.ID + `, t.text, t.` + sort + ` FROM (` + query + `) p` + f.dialect.join + f.Texts + ` t ON t.` + f.ID + ` = p.id ORDER BY t.` + sort + `, t.` + f.ID
+	}
 	return collect(ctx, f, func(scan func(...any) error) (r found, err error) {
 		into := []any{&r.ID, &r.text}
 		if sort != "" {
 			into = append(into, &r.Key)
 		}
 		return r, scan(into...)
-	}, b.String(), args)
+	}, query, args)
 }
 
 // walk goes through a source until take has had enough. next makes the source anew behind a place.
@@ -560,14 +571,16 @@ func (f *finder) sorted(ctx context.Context, after library.Place, limit int, sor
 	}
 	if len(f.search.Terms)+len(f.search.Filters) > 0 {
 		all, estimated, err := f.sample(ctx, sort)
-		if err == nil && all == nil && estimated <= 2*sortable && f.isExact() {
+		if err == nil && all == nil && estimated <= 2*sortable {
 			s, err := f.source(ctx, anyClass, 0)
 			if err != nil {
 				return nil, err
 			}
-			s.exact, s.order = true, ` ORDER BY s.`+sort+`, s.`+f.ID
-			f.behind(&s, sort, after)
-			return f.read(ctx, s, sort, limit)
+			if f.isExact(s) {
+				s.exact, s.order, s.inner = true, ` ORDER BY s.`+sort+`, s.`+f.ID, rangeable
+				f.behind(&s, sort, after)
+				return f.read(ctx, s, sort, limit)
+			}
 		}
 		if err == nil && all == nil && estimated <= sortable {
 			err = f.walk(ctx, sort, library.Place{}, maxChunk, func(p library.Place) (source, error) { return f.source(ctx, anyClass, p.ID) }, func(r found, _ library.Class) bool {
@@ -589,7 +602,7 @@ func (f *finder) sorted(ctx context.Context, after library.Place, limit int, sor
 		return nil, err
 	}
 	err = f.walk(ctx, sort, after, limit, func(p library.Place) (source, error) {
-		s := source{from: f.texts(strings.TrimSuffix(sort, `_key`)), key: `s.` + f.ID, order: ` ORDER BY s.` + sort + `, s.` + f.ID, where: `1 = 1`, joined: terms}
+		s := source{from: f.texts(strings.TrimSuffix(sort, `_key`)), key: `s.` + f.ID, order: ` ORDER BY s.` + sort + `, s.` + f.ID, where: `1 = 1`, joined: terms, covered: len(terms) > 0}
 		f.behind(&s, sort, p)
 		return s, nil
 	}, func(r found, _ library.Class) bool {
@@ -612,10 +625,13 @@ func (f *finder) behind(s *source, sort string, p library.Place) {
 	s.args = append(s.args, key, key, p.ID)
 }
 
-// isExact reports whether a record matches if and only if it has the stored words.
-func (f *finder) isExact() bool {
+// isExact reports whether all that a source has, with the words that are looked up, matches: no text has to tell.
+func (f *finder) isExact(s source) bool {
 	all := append(slices.Clone(f.search.Terms), f.search.Filters...)
-	return len(all) <= maxJoined && !slices.ContainsFunc(all, func(t library.Term) bool { return t.Beginning != "" || len(t.Word) >= library.MaxWordSize-utf8.UTFMax })
+	few := s.sorts && f.beginning <= rangeable // the range itself was read of what begins so
+	return len(all) <= maxJoined && !slices.ContainsFunc(all, func(t library.Term) bool {
+		return t.Beginning != "" && !few || len(t.Word) >= library.MaxWordSize-utf8.UTFMax
+	})
 }
 
 const yearKey = "year_key"

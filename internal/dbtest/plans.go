@@ -41,10 +41,11 @@ func Plan(t testing.TB, session *sql.Conn, statement string, args ...any) (plan,
 		}
 		line := fmt.Sprintf("%s: %s, key %s, %s rows, %s", step["table"], step["type"], step["key"], step["rows"], step["Extra"])
 		plan = append(plan, line)
-		// A walk in the index's order that ends with the page is one of few rows, and a small table may be read whole.
+		// A walk in the index's order ends with the page, and a small table may be read whole.
 		estimate, _ := strconv.Atoi(step["rows"])
+		walk := step["type"] == "index" && strings.Contains(statement, "LIMIT") && !strings.Contains(step["Extra"], "filesort") && !strings.Contains(step["Extra"], "temporary")
 		// The temporary tables that a statement makes of its own parts are called <derived2> and the like.
-		if estimate > 100 && step["table"] != "" && step["table"][0] != '<' && (step["type"] == "ALL" || step["type"] == "index" && step["key"] != "PRIMARY" || step["key"] == "") {
+		if estimate > 100 && step["table"] != "" && step["table"][0] != '<' && (step["type"] == "ALL" || step["type"] == "index" && !walk || step["key"] == "") {
 			whole = append(whole, line)
 		}
 	}
