@@ -20,6 +20,8 @@ type lendingOf struct {
 	bookID, userID int64
 	// copyID is the copy that is lent or comes back; 0: none is named.
 	copyID int64
+	// also, where it is set, queues what else is to be read behind the locks.
+	also func()
 }
 
 // lending is what a loan, a renewal or a return is decided by.
@@ -60,9 +62,13 @@ type openLoan struct {
 	due        library.Date
 	renewals   int
 	copyID     int64 // 0: none was named
+	// gone: the copy does not circulate any more, so that the book has one less when the loan is closed.
+	gone bool
 }
 
-func (o *openLoan) columns() []any { return []any{&o.id, &o.userID, &o.due, &o.renewals, &o.copyID} }
+func (o *openLoan) columns() []any {
+	return []any{&o.id, &o.userID, &o.due, &o.renewals, &o.copyID, &o.gone}
+}
 
 // before orders open loans by what is due first; where two are due on one day, the older is.
 func (o openLoan) before(p openLoan) int {
@@ -87,9 +93,10 @@ const (
 	selectMember     = `SELECT name, status, status_reason, open_loans, total_fines FROM users WHERE id = ? AND deleted_at IS NULL`
 	selectBookToLend = selectBookAlone + ` WHERE b.id = ? AND b.deleted_at IS NULL`
 	selectNamedCopy  = `SELECT book_id, status FROM copies WHERE id = ? AND deleted_at IS NULL`
-	openLoanFields   = `SELECT id, user_id, due_on, renewals, COALESCE(copy_id, 0) FROM loans`
-	selectOwnLoan    = openLoanFields + ` WHERE user_id = ? AND open_book_id = ?`
-	selectCopyLoan   = openLoanFields + ` WHERE open_copy_id = ?`
+	openLoanFields   = `SELECT id, user_id, due_on, renewals, COALESCE(copy_id, 0),
+		EXISTS (SELECT 1 FROM copies c WHERE c.id = copy_id AND c.status <> 'available') FROM loans`
+	selectOwnLoan  = openLoanFields + ` WHERE user_id = ? AND open_book_id = ?`
+	selectCopyLoan = openLoanFields + ` WHERE open_copy_id = ?`
 )
 
 // openLoansRead is how many of a book's open loans are read together with the locks. Of a book that has more out, those two that
@@ -106,6 +113,9 @@ func (t *tx) lockLending(ctx context.Context, of lendingOf) (*lending, error) {
 	if l.copyID != 0 {
 		t.ask(&l.copy.found, selectNamedCopy+t.s.dialect.forUpdate, []any{l.copyID}, &l.copy.bookID, &l.copy.status)
 		t.ask(&l.copy.out, selectCopyLoan, []any{l.copyID}, l.copy.loan.columns()...)
+	}
+	if of.also != nil {
+		of.also()
 	}
 	// Behind the locks, and without one: a snapshot that this opens is not older than they are.
 	t.askAll(openLoanFields+` WHERE book_id = ? AND returned_on IS NULL LIMIT ?`, []any{l.bookID, openLoansRead}, func(scan func(...any) error) error {
@@ -367,7 +377,12 @@ func (t *tx) giveBack(ctx context.Context, l *lending) (after library.AfterRetur
 		// Not left to the conditions below: in a batch, COMMIT follows also what has found no row.
 		return after, fmt.Errorf("loan %d is open, but a counter of user %d or book %d says otherwise", l.own.id, l.userID, l.bookID)
 	}
-	ready := l.queue.Ready()
+	ready, counters := l.queue.Ready(), ""
+	if l.own.gone { // it was among the copies only as long as it was out
+		l.queue.Copies--
+		l.book.Copies--
+		counters = `copies = copies - 1, `
+	}
 	l.lend(-1)
 	if l.queue.Ready() > ready {
 		after.SetAsideFor = l.announced(l.queue.Holds[ready])
@@ -379,9 +394,14 @@ func (t *tx) giveBack(ctx context.Context, l *lending) (after library.AfterRetur
 		l.book.BorrowedByID, l.book.DueDate = first.userID, first.on
 	}
 	t.change(`UPDATE users SET open_loans = open_loans - 1, revision = revision + 1 WHERE id = ? AND deleted_at IS NULL AND open_loans = ?`, l.userID, l.user.openLoans)
-	t.storeLending(ctx, l, 0, first)
+	t.storeShelf(ctx, &l.shelf, counters+setFirstDue, first.userID, first.on)
 	by, who := doer(ctx)
-	t.change(`UPDATE loans SET returned_on = ?, fine = ?, closed_by = ?, closed_who = ? WHERE id = ? AND returned_on IS NULL`, t.today, after.Fine, by, who, l.own.id)
+	var copyID any // which one it was is known now, where it was lent without being named
+	if l.copyID != 0 {
+		copyID = l.copyID
+	}
+	t.change(`UPDATE loans SET returned_on = ?, fine = ?, copy_id = COALESCE(copy_id, ?), closed_by = ?, closed_who = ? WHERE id = ? AND returned_on IS NULL`,
+		t.today, after.Fine, copyID, by, who, l.own.id)
 	t.post(ctx, library.AccountLine{UserID: l.userID, Kind: library.LineFine, Amount: after.Fine, LoanID: &l.own.id})
 	return after, nil
 }

@@ -37,6 +37,19 @@ func (f failing) UpdateBook(context.Context, int64, func(*library.Book) error) (
 	return library.Book{}, f.err
 }
 func (f failing) DeleteBook(context.Context, int64, func(library.Book) error) error { return f.err }
+func (f failing) Scan(context.Context, string) ([]library.Match, error)             { return nil, f.err }
+func (f failing) Lend(context.Context, library.LendingRequest) (library.Lent, error) {
+	return library.Lent{}, f.err
+}
+func (f failing) PreviewLend(context.Context, library.LendingRequest) (library.Lent, error) {
+	return library.Lent{}, f.err
+}
+func (f failing) TakeBack(context.Context, library.LendingRequest) (library.ReturnedLoan, error) {
+	return library.ReturnedLoan{}, f.err
+}
+func (f failing) LoseLoan(context.Context, int64, library.Loss) (library.ReturnedLoan, error) {
+	return library.ReturnedLoan{}, f.err
+}
 func (f failing) FindCopies(context.Context, int64, library.Page) ([]library.Copy, int64, error) {
 	return nil, 0, f.err
 }
@@ -154,7 +167,7 @@ func TestCodes(t *testing.T) {
 	byStore := map[string]*library.Error{
 		"unavailable": library.ErrUnavailable, "overloaded": library.ErrOverloaded,
 		"unknown_outcome": library.ErrUnknownOutcome, "storage_full": library.ErrStorageFull, "idempotency_key_in_use": library.ErrIdempotencyKeyInUse,
-		"overdue": library.ErrOverdue, "blocked": library.ErrBlocked, "fines_owed": library.ErrFinesOwed, "copy_on_loan": library.ErrCopyOnLoan,
+		"overdue": library.ErrOverdue, "blocked": library.ErrBlocked, "fines_owed": library.ErrFinesOwed,
 	}
 	// What each operation is asked where nothing else is said.
 	requests := map[string]string{
@@ -162,6 +175,7 @@ func TestCodes(t *testing.T) {
 		"update-book": "PATCH /books/1 " + book, "delete-book": "DELETE /books/1",
 		"list-copies": "GET /books/1/copies", "create-copy": "POST /books/1/copies " + `{"barcode":"L1"}`, "get-copy": "GET /copies/1",
 		"update-copy": "PATCH /copies/1 " + `{"note":"torn"}`, "delete-copy": "DELETE /copies/1",
+		"scan": "GET /scan/?code=B1", "create-loan": "POST /loans/ " + `{"user_id":1,"book_id":1}`, "create-return": "POST /returns/ " + `{"book_id":1}`, "lose-loan": "POST /loans/1/lost {}",
 		"list-users": "GET /users/", "create-user": "POST /users/ " + user, "get-user": "GET /users/1", "replace-user": "PUT /users/1 " + user,
 		"update-user": "PATCH /users/1 " + user, "delete-user": "DELETE /users/1",
 		"borrow-book": "POST /books/1/borrow/1", "return-book": "POST /books/1/return/1",
@@ -220,18 +234,31 @@ func TestCodes(t *testing.T) {
 		"email_taken":                   {"POST /users/ " + `{"name":"N"}`, "POST /users/ " + `{"name":"N","email":"ADA@example.org"}`, ""},
 		"card_number_taken":             {"POST /users/ " + `{"name":"N"}`, "POST /users/ " + `{"name":"N","card_number":"C1"}`, ""},
 
-		"replace-book copies_on_loan":  append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PUT /books/1 "+`{"title":"T","author":"A","copies":1}`),
-		"update-book copies_on_loan":   append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PATCH /books/1 "+`{"copies":1}`),
-		"replace-book copies_labelled": {"POST /books/ " + book, "POST /books/1/copies " + `{"barcode":"L2"}`, "PUT /books/1 " + `{"title":"T","author":"A","copies":1}`},
-		"update-book copies_labelled":  {"POST /books/ " + book, "POST /books/1/copies " + `{"barcode":"L2"}`, "PATCH /books/1 " + `{"copies":1}`},
-		"create-copy barcode_taken":    {"POST /books/ " + `{"title":"T","author":"A","barcode":"L1"}`, ""},
-		"update-copy barcode_taken":    {"POST /books/ " + book, "POST /books/1/copies " + `{"barcode":"L2"}`, "PATCH /copies/1 " + `{"barcode":"L2"}`},
-		"update-copy copies_on_loan":   {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", "PATCH /copies/1 " + `{"status":"damaged"}`},
-		"delete-copy copies_on_loan":   {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", ""},
-		"update-copy copies_on_hold":   append(slices.Clone(two), "POST /books/1/copies "+`{"barcode":"L1"}`, "PATCH /copies/1 "+`{"status":"damaged"}`),
-		"delete-copy copies_on_hold":   append(slices.Clone(two), "POST /books/1/copies "+`{"barcode":"L1"}`, ""),
-		"copy_not_found":               {""},
-		"loan_not_found":               {""}, "list-user-loans user_not_found": {""},
+		"replace-book copies_on_loan":      append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PUT /books/1 "+`{"title":"T","author":"A","copies":1}`),
+		"update-book copies_on_loan":       append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", "PATCH /books/1 "+`{"copies":1}`),
+		"replace-book copies_labelled":     {"POST /books/ " + book, "POST /books/1/copies " + `{"barcode":"L2"}`, "PUT /books/1 " + `{"title":"T","author":"A","copies":1}`},
+		"update-book copies_labelled":      {"POST /books/ " + book, "POST /books/1/copies " + `{"barcode":"L2"}`, "PATCH /books/1 " + `{"copies":1}`},
+		"create-copy barcode_taken":        {"POST /books/ " + `{"title":"T","author":"A","barcode":"L1"}`, ""},
+		"update-copy barcode_taken":        {"POST /books/ " + book, "POST /books/1/copies " + `{"barcode":"L2"}`, "PATCH /copies/1 " + `{"barcode":"L2"}`},
+		"update-copy copy_on_loan":         append(slices.Clone(twoUsers), "POST /books/ "+book, "POST /loans/ "+`{"user_id":1,"barcode":"B1"}`, "PATCH /copies/1 "+`{"status":"damaged"}`),
+		"delete-copy copy_on_loan":         append(slices.Clone(twoUsers), "POST /books/ "+book, "POST /loans/ "+`{"user_id":1,"barcode":"B1"}`, ""),
+		"update-copy copies_on_loan":       {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", "PATCH /copies/1 " + `{"status":"damaged"}`},
+		"delete-copy copies_on_loan":       {"POST /books/ " + book, "POST /users/ " + user, "POST /books/1/borrow/1", ""},
+		"update-copy copies_on_hold":       append(slices.Clone(two), "POST /books/1/copies "+`{"barcode":"L1"}`, "PATCH /copies/1 "+`{"status":"damaged"}`),
+		"delete-copy copies_on_hold":       append(slices.Clone(two), "POST /books/1/copies "+`{"barcode":"L1"}`, ""),
+		"unknown_code":                     {""},
+		"create-loan copy_not_found":       {"POST /users/ " + user, "POST /loans/ " + `{"user_id":1,"barcode":"X"}`},
+		"create-loan copy_on_loan":         append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","barcode":"B1","copies":2}`, "POST /loans/ "+`{"user_id":2,"barcode":"B1"}`, "POST /loans/ "+`{"user_id":1,"barcode":"B1"}`),
+		"create-loan copy_not_circulating": append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","barcode":"B1","copies":2}`, "PATCH /copies/1 "+`{"status":"lost"}`, "POST /loans/ "+`{"user_id":1,"barcode":"B1"}`),
+		"create-return copy_not_found":     {"POST /returns/ " + `{"barcode":"X"}`},
+		"create-return user_not_found":     {"POST /books/ " + book, "POST /returns/ " + `{"barcode":"B1","user_id":9}`},
+		"create-return which_user":         append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","copies":2}`, "POST /books/1/borrow/1", "POST /books/1/borrow/2", ""),
+		"lose-loan not_borrowed":           append(slices.Clone(twoUsers), "POST /books/ "+book, "POST /books/1/borrow/1", "POST /books/1/return/1", ""),
+		"lose-loan copy_not_found":         append(slices.Clone(twoUsers), "POST /books/ "+book, "POST /books/1/borrow/1", "POST /loans/1/lost "+`{"barcode":"X"}`),
+		"lose-loan copy_on_loan":           append(slices.Clone(twoUsers), "POST /books/ "+`{"title":"T","author":"A","barcode":"B1","copies":2}`, "POST /books/1/borrow/1", "POST /loans/ "+`{"user_id":2,"barcode":"B1"}`, "POST /loans/1/lost "+`{"barcode":"B1"}`),
+		"lose-loan which_copy":             append(slices.Clone(twoUsers), "POST /books/ "+book, "POST /books/1/copies "+`{"barcode":"B2"}`, "POST /books/1/borrow/1", ""),
+		"copy_not_found":                   {""},
+		"loan_not_found":                   {""}, "list-user-loans user_not_found": {""},
 
 		"get-account user_not_found": {""}, "add-payment user_not_found": {""}, "add-waiver user_not_found": {""}, "add-charge user_not_found": {""},
 		"has_balance":     {"POST /users/ " + user, "POST /users/1/charges " + `{"amount":2,"reason":"lost"}`, ""},
@@ -296,7 +323,7 @@ func TestCodes(t *testing.T) {
 							ready = errors.New("draining")
 						case code == "invalid":
 							target := strings.Fields(request)[1]
-							request = strings.Replace(request, target, target+"?unknown=1", 1)
+							request = strings.Replace(request, target, with(target, "unknown=1"), 1)
 						case code == "malformed" && !strings.Contains(request, "{"):
 							headers = []string{"Authorization: Bearer " + token + ", Bearer " + token}
 						case code == "malformed":
@@ -318,7 +345,7 @@ func TestCodes(t *testing.T) {
 						case code == "key_unknown" && !known:
 							headers = []string{"Authorization: Bearer wrong"}
 						case code == "key_in_url":
-							request = strings.Replace(request, strings.Fields(request)[1], strings.Fields(request)[1]+"?key="+token, 1)
+							request = strings.Replace(request, strings.Fields(request)[1], with(strings.Fields(request)[1], "key="+token), 1)
 						case code == "not_allowed":
 							headers = []string{"Authorization: Bearer " + readers}
 							if slices.Contains([]string{"list-books", "get-book", "list-copies", "get-copy"}, op.OperationID) {
@@ -369,4 +396,12 @@ func TestCodes(t *testing.T) {
 	if len(requests) > 0 {
 		t.Errorf("no such operations: %q", slices.Sorted(maps.Keys(requests)))
 	}
+}
+
+// with adds a parameter to a target.
+func with(target, parameter string) string {
+	if strings.Contains(target, "?") {
+		return target + "&" + parameter
+	}
+	return target + "?" + parameter
 }

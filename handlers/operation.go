@@ -96,7 +96,7 @@ func newRoute[I, O any](op operation, f func(context.Context, *I) (*O, error)) r
 
 // routes are all operations.
 func (a *api) routes() []route {
-	return slices.Concat(a.books(), a.copies(), a.users(), a.loans(), a.holds(), a.accounts(), a.exports(), a.stats(), a.keys(), a.sessions(), a.service())
+	return slices.Concat(a.books(), a.copies(), a.users(), a.loans(), a.deskWork(), a.holds(), a.accounts(), a.exports(), a.stats(), a.keys(), a.sessions(), a.service())
 }
 
 // allCodes are the codes of every problem that the operation can answer.

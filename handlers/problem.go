@@ -86,14 +86,15 @@ var codeOf = map[int]string{
 
 // Problem is the body of every answer that is neither 2xx nor a redirection (RFC 9457).
 type Problem struct {
-	Type      string         `json:"type" format:"uri-reference" doc:"What kind of problem it is: a path that explains the code." example:"/problems/invalid"`
-	Title     string         `json:"title" doc:"The kind of problem, for people." example:"Some of the request is wrong"`
-	Status    int            `json:"status" doc:"The HTTP status." example:"422"`
-	Detail    string         `json:"detail" doc:"What went wrong this time, for people." example:"What is wrong is listed in errors."`
-	Code      string         `json:"code" doc:"The kind of problem, for programs; it never changes." example:"invalid"`
-	Errors    []FieldProblem `json:"errors,omitempty" doc:"What is wrong in the request, at most 20 of it."`
-	Reasons   []Reason       `json:"reasons,omitempty" doc:"Where the library refuses to lend, to renew or to take back: every reason that holds at once, the first being what helps most."`
-	RequestID string         `json:"request_id,omitempty" doc:"Finds this request in the log." example:"4XG6K2ZQ3M5T7ABCDEFGHJKLMN"`
+	Type       string         `json:"type" format:"uri-reference" doc:"What kind of problem it is: a path that explains the code." example:"/problems/invalid"`
+	Title      string         `json:"title" doc:"The kind of problem, for people." example:"Some of the request is wrong"`
+	Status     int            `json:"status" doc:"The HTTP status." example:"422"`
+	Detail     string         `json:"detail" doc:"What went wrong this time, for people." example:"What is wrong is listed in errors."`
+	Code       string         `json:"code" doc:"The kind of problem, for programs; it never changes." example:"invalid"`
+	Errors     []FieldProblem `json:"errors,omitempty" doc:"What is wrong in the request, at most 20 of it."`
+	Reasons    []Reason       `json:"reasons,omitempty" doc:"Where the library refuses to lend, to renew or to take back: every reason that holds at once, the first being what helps most."`
+	Candidates []Candidate    `json:"candidates,omitempty" doc:"Of which_user: who may have had it, at most 100."`
+	RequestID  string         `json:"request_id,omitempty" doc:"Finds this request in the log." example:"4XG6K2ZQ3M5T7ABCDEFGHJKLMN"`
 
 	cause  error             // for the log
 	header map[string]string // to send beside it
@@ -109,6 +110,13 @@ type FieldProblem struct {
 type Reason struct {
 	Code   string `json:"code" doc:"As the code of a problem." example:"borrow_limit"`
 	Detail string `json:"detail" doc:"For people." example:"The user has as many books out as are allowed at once."`
+}
+
+// Candidate is somebody who may be bringing a copy back.
+type Candidate struct {
+	LoanID  int64        `json:"loan_id" minimum:"1" example:"1"`
+	User    LoanUser     `json:"user"`
+	DueDate library.Date `json:"due_date" format:"date" example:"2026-01-15"`
 }
 
 // Error makes a Problem what huma calls an error.
@@ -167,6 +175,9 @@ func domainProblem(e *library.Error) *Problem {
 	}
 	for _, r := range e.Reasons {
 		p.Reasons = append(p.Reasons, Reason{r.Code, r.Message})
+	}
+	for _, c := range e.Candidates {
+		p.Candidates = append(p.Candidates, Candidate{LoanID: c.LoanID, User: LoanUser{ID: c.UserID, Name: orNull(&c.UserName)}, DueDate: c.DueOn})
 	}
 	if status >= 500 {
 		p.cause = e

@@ -50,7 +50,7 @@ func Refusals() []*Error {
 	return []*Error{
 		ErrInvalid, ErrPreconditionFailed, ErrIdempotencyKeyReused, ErrIdempotencyKeyInUse, ErrUnavailable, ErrStorageFull, ErrOverloaded, ErrUnknownOutcome,
 		ErrBookNotFound, ErrBarcodeTaken, ErrISBNTaken, ErrCopiesOnLoan,
-		ErrCopyNotFound, ErrCopiesLabelled,
+		ErrCopyNotFound, ErrCopiesLabelled, ErrUnknownCode, ErrWhichUser, ErrWhichCopy,
 		ErrUserNotFound, ErrEmailTaken, ErrCardNumberTaken,
 		ErrNotAvailable, ErrAlreadyBorrowed, ErrBorrowLimit, ErrNotBorrowed, ErrHasOpenLoans, ErrLoanNotFound, ErrRenewalLimit, ErrOverdue,
 		ErrCopyOnLoan, ErrCopyNotCirculating, ErrBlocked, ErrFinesOwed,
@@ -73,6 +73,8 @@ type Error struct {
 	Fields []FieldError
 	// Reasons are all refusals that hold at once, this one the first; nil where no others were looked for.
 	Reasons []Reason `json:",omitempty"`
+	// Candidates are those of ErrWhichUser.
+	Candidates []Candidate `json:",omitempty"`
 	// Cause is what lies beneath, for the log and never for the client; nil where there is nothing more to say.
 	Cause error `json:"-"`
 }

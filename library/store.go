@@ -12,6 +12,7 @@ type Store interface {
 	Books
 	Users
 	Copies
+	Desk
 	Loans
 	Holds
 	Accounts
