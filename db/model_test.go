@@ -25,6 +25,12 @@ type model struct {
 	books  map[int64]*library.Book // those that are not deleted, without what follows from the loans
 	users  map[int64]*library.User
 	loans  []*modelLoan
+	holds  []*modelHold // active, in the order in which they were placed
+}
+
+type modelHold struct {
+	book, user   int64
+	since, until library.Date // from when to when it is ready; 0: it waits
 }
 
 type modelLoan struct {
@@ -53,11 +59,127 @@ func (m *model) ofUser(id int64) []*modelLoan {
 	return m.open(func(l *modelLoan) bool { return l.user == id })
 }
 
+// queue is the holds on a book, and how many of them are ready.
+func (m *model) queue(book int64) (list []*modelHold, ready int) {
+	for _, h := range m.holds {
+		if h.book == book {
+			list = append(list, h)
+			if h.until != 0 {
+				ready++
+			}
+		}
+	}
+	return list, ready
+}
+
+func (m *model) holdOf(book, user int64) *modelHold {
+	for _, h := range m.holds {
+		if h.book == book && h.user == user {
+			return h
+		}
+	}
+	return nil
+}
+
+func (m *model) drop(h *modelHold) {
+	m.holds = slices.DeleteFunc(m.holds, func(o *modelHold) bool { return o == h })
+}
+
+// setAside gives the copies that are in to those who wait, first come, first ready.
+func (m *model) setAside(book int64, today library.Date) {
+	in := m.books[book].Copies - len(m.ofBook(book))
+	list, ready := m.queue(book)
+	for _, h := range list {
+		if h.until == 0 && ready < in {
+			ready++
+			h.since, h.until = today, today
+			for open := 0; open < m.policy.HoldDays; {
+				if h.until++; !m.policy.Closed.Has(h.until) {
+					open++
+				}
+			}
+		}
+	}
+}
+
+// morning is the beginning of a day, on which holds expire.
+func (m *model) morning(today library.Date) {
+	m.holds = slices.DeleteFunc(m.holds, func(h *modelHold) bool { return h.until != 0 && h.until < today })
+	for id := range m.books {
+		m.setAside(id, today)
+	}
+}
+
+func (m *model) due(today library.Date) library.Date {
+	due := today.AddDays(m.policy.LoanDays)
+	for m.policy.Closed.Has(due) {
+		due++
+	}
+	return due
+}
+
+func (m *model) hold(book, user int64) string {
+	switch _, ready := m.queue(book); {
+	case m.users[user] == nil:
+		return library.ErrUserNotFound.Code
+	case m.books[book] == nil:
+		return library.ErrBookNotFound.Code
+	case len(m.of(book, user)) > 0:
+		return library.ErrAlreadyBorrowed.Code
+	case m.holdOf(book, user) != nil:
+		return library.ErrAlreadyOnHold.Code
+	case m.books[book].Copies-len(m.ofBook(book))-ready > 0:
+		return library.ErrAvailable.Code
+	case len(m.holdsOf(user)) >= m.policy.HoldLimit:
+		return library.ErrHoldLimit.Code
+	default:
+		m.holds = append(m.holds, &modelHold{book: book, user: user})
+		return ""
+	}
+}
+
+func (m *model) holdsOf(user int64) (list []*modelHold) {
+	for _, h := range m.holds {
+		if h.user == user {
+			list = append(list, h)
+		}
+	}
+	return list
+}
+
+func (m *model) cancel(book, user int64, today library.Date) string {
+	h := m.holdOf(book, user)
+	switch {
+	case m.users[user] == nil:
+		return library.ErrUserNotFound.Code
+	case m.books[book] == nil:
+		return library.ErrBookNotFound.Code
+	case h == nil:
+		return library.ErrHoldNotFound.Code
+	}
+	m.drop(h)
+	m.setAside(book, today)
+	return ""
+}
+
+// shown is a hold as a list has it.
+func (m *model) shown(h *modelHold) library.Hold {
+	out := library.Hold{BookID: h.book, BookTitle: m.books[h.book].Title, UserID: h.user, UserName: "n", Status: library.HoldWaiting}
+	if h.until != 0 {
+		out.Status, out.ReadyOn, out.ReadyUntil = library.HoldReady, &h.since, &h.until
+		return out
+	}
+	list, ready := m.queue(h.book)
+	out.Position = slices.Index(list, h) + 1 - ready
+	return out
+}
+
 func (m *model) book(id int64) library.Book {
 	b := *m.books[id]
 	out := m.ofBook(id)
-	b.CopiesAvailable = b.Copies - len(out)
-	if b.CopiesAvailable == 0 {
+	list, ready := m.queue(id)
+	b.CopiesAvailable, b.SetAside, b.HoldsWaiting = b.Copies-len(out)-ready, ready, len(list)-ready
+	if b.CopiesAvailable == 0 && len(out) > 0 {
 		first := slices.MinFunc(out, func(a, b *modelLoan) int { return int(a.due - b.due) })
 		b.BorrowedByID, b.DueDate = &first.user, &first.due
 	}
@@ -85,10 +207,19 @@ func (m *model) borrow(book, user int64, today library.Date) string {
 		return library.ErrAlreadyBorrowed.Code
 	case len(m.ofUser(user)) >= m.policy.BorrowLimit:
 		return library.ErrBorrowLimit.Code
-	case len(m.ofBook(book)) >= m.books[book].Copies:
-		return library.ErrNotAvailable.Code
 	}
-	m.loans = append(m.loans, &modelLoan{book: book, user: user, due: m.policy.DueOn(today)})
+	h := m.holdOf(book, user)
+	_, ready := m.queue(book)
+	in := m.books[book].Copies - len(m.ofBook(book))
+	switch {
+	case h != nil && h.until != 0:
+		m.drop(h)
+	case in == 0:
+		return library.ErrNotAvailable.Code
+	case in == ready:
+		return library.ErrOnHold.Code
+	}
+	m.loans = append(m.loans, &modelLoan{book: book, user: user, due: m.due(today)})
 	return ""
 }
 
@@ -101,6 +232,9 @@ func (m *model) renew(book, user int64, today library.Date) string {
 	case len(m.of(book, user)) == 0:
 		return library.ErrNotBorrowed.Code
 	}
+	if list, ready := m.queue(book); len(list) > ready {
+		return library.ErrOnHold.Code
+	}
 	l := m.of(book, user)[0]
 	if l.renewals == m.policy.MaxRenewals {
 		return library.ErrRenewalLimit.Code
@@ -109,9 +243,7 @@ func (m *model) renew(book, user int64, today library.Date) string {
 		return library.ErrOverdue.Code
 	}
 	l.renewals++
-	if due := today.AddDays(m.policy.LoanDays); due > l.due {
-		l.due = due
-	}
+	l.due = max(l.due, m.due(today))
 	return ""
 }
 
@@ -127,6 +259,7 @@ func (m *model) giveBack(book, user int64, today library.Date) string {
 	l := m.of(book, user)[0]
 	l.returned = true
 	m.users[user].TotalFines += m.policy.Fine(l.due, today)
+	m.setAside(book, today)
 	return ""
 }
 
@@ -151,7 +284,16 @@ func (m *model) emailTaken(email string, own int64) bool {
 // Any sequence of operations gives what the model gives, answer for answer and code for code.
 func TestStoreDoesAsTheModel(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
-		p := library.Policy{BorrowLimit: 2, LoanDays: 3, MaxRenewals: 2, FinePerDay: 2}
+		p := library.Policy{BorrowLimit: 2, LoanDays: 3, MaxRenewals: 2, FinePerDay: 2, HoldLimit: 2, HoldDays: 2}
+		var closed []string
+		for month := range 240 {
+			first := library.DateOf(time.Date(2026, time.Month(1+month), 5+month%20, 0, 0, 0, 0, time.UTC))
+			closed = append(closed, fmt.Sprintf("%s..%s", first, first.AddDays(month%5)))
+		}
+		var err error
+		if p.Closed, err = library.ParseClosedDays(strings.Join(closed, ",")); err != nil {
+			t.Fatal(err)
+		}
 		var c clock
 		c.set(t, "2026-03-01T12:00:00Z")
 		s := d.Open(t, at(&c, p))
@@ -179,6 +321,14 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 				if open := m.open(func(*modelLoan) bool { return true }); len(open) > 0 && rapid.Bool().Draw(t, "what is out") {
 					l := rapid.SampledFrom(open).Draw(t, "loan")
 					return l.book, l.user
+				}
+				return oneBook(), oneUser()
+			}
+			// oneHold is a book and a user, as likely as not of an active hold.
+			oneHold := func(t *rapid.T) (book, user int64) {
+				if len(m.holds) > 0 && rapid.Bool().Draw(t, "who waits") {
+					h := rapid.SampledFrom(m.holds).Draw(t, "hold")
+					return h.book, h.user
 				}
 				return oneBook(), oneUser()
 			}
@@ -231,11 +381,14 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 						want(err, library.ErrBookNotFound.Code)
 					case n < len(m.ofBook(id)):
 						want(err, library.ErrCopiesOnLoan.Code)
+					case n < m.book(id).SetAside+len(m.ofBook(id)):
+						want(err, library.ErrCopiesOnHold.Code)
 					case m.barcodeTaken(code, id):
 						want(err, library.ErrBarcodeTaken.Code)
 					default:
 						want(err, "")
 						m.books[id].Copies, m.books[id].Barcode = n, code
+						m.setAside(id, today())
 						same(m.book(id), got)
 					}
 				},
@@ -261,6 +414,8 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 						want(err, library.ErrBookNotFound.Code)
 					case len(m.ofBook(id)) > 0:
 						want(err, library.ErrHasOpenLoans.Code)
+					case m.book(id).SetAside+m.book(id).HoldsWaiting > 0:
+						want(err, library.ErrHasHolds.Code)
 					default:
 						want(err, "")
 						delete(m.books, id)
@@ -274,6 +429,10 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 						want(err, library.ErrUserNotFound.Code)
 					case len(m.ofUser(id)) > 0:
 						want(err, library.ErrHasOpenLoans.Code)
+					case len(m.holdsOf(id)) > 0:
+						want(err, library.ErrHasHolds.Code)
+					case m.users[id].TotalFines > 0:
+						want(err, library.ErrHasBalance.Code)
 					default:
 						want(err, "")
 						delete(m.users, id)
@@ -286,7 +445,7 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 					want(err, code)
 					if code == "" {
 						made := m.book(b)
-						due := m.policy.DueOn(today())
+						due := m.due(today())
 						made.BorrowedByID, made.DueDate = &u, &due
 						same(made, got)
 					}
@@ -314,7 +473,55 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 						same(m.book(b), got.Book)
 					}
 				},
-				"days_pass": func(t *rapid.T) { c.addDays(rapid.IntRange(1, 5).Draw(t, "days")) },
+				"hold": func(t *rapid.T) {
+					b, u := oneBook(), oneUser()
+					got, err := s.PlaceHold(ctx, b, u)
+					want(err, m.hold(b, u))
+					if err == nil {
+						placed := m.shown(m.holdOf(b, u))
+						placed.ID, placed.PlacedOn = got.ID, today()
+						same(placed, got)
+					}
+				},
+				"cancel": func(t *rapid.T) {
+					b, u := oneHold(t)
+					want(s.CancelHold(ctx, b, u), m.cancel(b, u, today()))
+				},
+				"pick_up": func(t *rapid.T) {
+					b, u := oneHold(t)
+					tried, tryErr := s.PreviewBorrow(ctx, b, u)
+					got, err := s.Borrow(ctx, b, u)
+					code := m.borrow(b, u, today())
+					want(err, code)
+					want(tryErr, code)
+					if code == "" {
+						same(tried, got)
+					}
+				},
+				"queues": func(t *rapid.T) {
+					for _, id := range bookIDs {
+						if m.books[id] == nil {
+							continue
+						}
+						var wanted []library.Hold
+						list, _ := m.queue(id)
+						for _, h := range list {
+							wanted = append(wanted, m.shown(h))
+						}
+						got, _, err := s.FindHolds(ctx, library.HoldFilter{BookID: id}, library.HoldPage{Limit: library.MaxPageLimit})
+						want(err, "")
+						for i := range got {
+							got[i].ID, got[i].PlacedOn = 0, 0
+						}
+						same(append([]library.Hold{}, wanted...), got)
+					}
+				},
+				"days_pass": func(t *rapid.T) {
+					for range rapid.IntRange(1, 5).Draw(t, "days") {
+						c.addDays(1)
+						m.morning(today())
+					}
+				},
 				"list": func(t *rapid.T) {
 					var books []library.Book
 					for _, id := range bookIDs {
