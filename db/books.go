@@ -310,11 +310,11 @@ func (t *tx) updateLocked(ctx context.Context, sh *shelf, b library.Book) error 
 	if err := t.setCopies(ctx, sh, b.Copies, false); err != nil {
 		return err
 	}
-	if sh.stored.SetAside+sh.stored.HoldsWaiting > 0 {
-		// In one statement: what is out or set aside may not be more than the copies, and either of them may change first.
-		t.storeShelf(ctx, sh, sameFirstDue+`, copies = ?`, b.Copies)
-	}
-	return t.updateBook(ctx, b)
+	t.storeShelf(ctx, sh, `
+		title = ?, author = ?, isbn = ?, barcode = ?, published_year = ?, language = ?, category = ?, copies = ?, `+sameFirstDue,
+		b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies)
+	_, err := t.send(ctx)
+	return err
 }
 
 // barcodeFree refuses a book whose barcode another copy than its first one has, with whatever else of it is taken.
@@ -358,19 +358,6 @@ func (t *tx) updateStock(ctx context.Context, sh *shelf, b *library.Book) error 
 	st.copies = b.Copies
 	err = t.labelFirst(ctx, st, b.Barcode)
 	b.Copies = st.copies
-	return err
-}
-
-// updateBook stores b; the guard keeps the copies from falling below what is out or set aside.
-func (t *tx) updateBook(ctx context.Context, b library.Book) error {
-	n, err := t.exec(ctx, `
-		UPDATE books SET title = ?, author = ?, isbn = ?, barcode = ?, published_year = ?, language = ?, category = ?, copies = ?,
-		       first_due_stale_since = first_due_stale_since
-		WHERE id = ? AND deleted_at IS NULL AND on_loan <= ?`,
-		b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies, b.ID, b.Copies)
-	if err == nil && n == 0 {
-		return library.ErrCopiesOnLoan
-	}
 	return err
 }
 

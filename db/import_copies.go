@@ -332,8 +332,8 @@ func (b *labelBatch) store(ctx context.Context) error {
 		if !k.touched {
 			continue
 		}
-		if k.Book.SetAside+k.HoldsWaiting == 0 { // nobody's hold hangs on it
-			t.change(`UPDATE books SET barcode = ?, copies = ?, revision = revision + 1, `+sameFirstDue+` WHERE id = ?`, null(k.first()), k.copies, k.ID)
+		if k.copies == k.Book.Copies { // nobody's hold hangs on it
+			t.change(`UPDATE books SET barcode = ?, revision = revision + 1, `+sameFirstDue+` WHERE id = ?`, null(k.first()), k.ID)
 		} else if k.shelf, err = t.lockBook(ctx, k.ID); err == nil {
 			err = t.storeStock(ctx, &k.stock)
 		}
