@@ -88,14 +88,41 @@ type server struct {
 	cmd  *exec.Cmd
 	real string
 	end  <-chan struct{}
-	// delay is how long each answer takes, in ns; shut refuses connections; lose says of which requests the answer is lost.
+	// delay is how long each answer takes, in ns; shut cuts off all but the pages themselves; hook, unless nil, says what becomes of a request.
 	delay atomic.Int64
 	shut  atomic.Bool
-	lose  atomic.Pointer[func(*http.Request) bool]
+	hook  atomic.Pointer[func(*http.Request) fate]
 	// calls are the requests that came to the library, such as "POST /loans/".
 	mu    sync.Mutex
 	calls []string
 	key   string
+}
+
+// fate is what becomes of a request at the door.
+type fate int
+
+const (
+	answered fate = iota
+	// lost: the library carries it out, and its answer does not arrive.
+	lost
+	// failing: the library is not asked, and the answer is a 500.
+	failing
+)
+
+// at gives the requests of a method and a path their fates, in the order in which they come, and then lets them be answered.
+func (s *server) at(method, path string, fates ...fate) {
+	var mu sync.Mutex
+	hook := func(r *http.Request) fate {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(fates) == 0 || r.Method != method || r.URL.Path != path {
+			return answered
+		}
+		f := fates[0]
+		fates = fates[1:]
+		return f
+	}
+	s.hook.Store(&hook)
 }
 
 // serve starts the program on a database of its own, SQLite unless env says otherwise.
@@ -118,21 +145,29 @@ func serve(t testing.TB, env ...string) *server {
 		t.Fatal(err)
 	}
 	forward := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = target.Scheme, target.Host, r.In.Host },
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = target.Scheme, target.Host, r.In.Host
+		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) { drop(w) },
 	}
 	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.shut.Load() {
+		if s.shut.Load() && !strings.HasPrefix(r.URL.Path, "/desk") {
 			drop(w)
 			return
 		}
 		s.mu.Lock()
 		s.calls = append(s.calls, r.Method+" "+r.URL.Path)
 		s.mu.Unlock()
-		if lose := s.lose.Load(); lose != nil && (*lose)(r) {
-			forward.ServeHTTP(httptest.NewRecorder(), r)
-			drop(w)
-			return
+		if hook := s.hook.Load(); hook != nil {
+			switch (*hook)(r) {
+			case lost:
+				forward.ServeHTTP(httptest.NewRecorder(), r)
+				drop(w)
+				return
+			case failing:
+				w.WriteHeader(500)
+				return
+			}
 		}
 		time.Sleep(time.Duration(s.delay.Load()))
 		forward.ServeHTTP(w, r)
@@ -191,6 +226,13 @@ func (s *server) start() {
 	}
 }
 
+// stop ends the program; start starts it again on the same port and database.
+func (s *server) stop() {
+	s.t.Helper()
+	s.cmd.Process.Kill()
+	<-s.end
+}
+
 // library runs one of the program's commands on the same database.
 func (s *server) library(args ...string) string {
 	s.t.Helper()
@@ -198,9 +240,11 @@ func (s *server) library(args ...string) string {
 	cmd := exec.Command(file, args...)
 	cmd.Env = append(os.Environ(), s.env...)
 	cmd.Dir = s.cmd.Dir
+	var said bytes.Buffer
+	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		s.t.Fatalf("library %s: %v", strings.Join(args, " "), err)
+		s.t.Fatalf("library %s: %v: %s", strings.Join(args, " "), err, &said)
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -411,6 +455,17 @@ func (p *tab) dark(on bool) {
 		value = "dark"
 	}
 	_, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: value}}})
+	p.check(err)
+}
+
+// print has the page shown as it would be on paper.
+func (p *tab) print(on bool) {
+	p.t.Helper()
+	media := ""
+	if on {
+		media = "print"
+	}
+	_, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: media})
 	p.check(err)
 }
 

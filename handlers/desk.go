@@ -10,6 +10,7 @@ import (
 func (a *api) pages() map[string]fiber.Handler {
 	return map[string]fiber.Handler{
 		"/":                    a.deskPage("home"),
+		"/desk":                a.deskPage("desk"),
 		"/catalogue":           a.deskPage("catalogue"),
 		"/desk/:version/:file": deskFile,
 	}

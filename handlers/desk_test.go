@@ -10,7 +10,7 @@ import (
 )
 
 // pagePaths are where the pages for people are.
-var pagePaths = []string{"/", "/catalogue", "/catalogue/"}
+var pagePaths = []string{"/", "/desk", "/desk/", "/catalogue", "/catalogue/"}
 
 // TestPages: each page loads its files by names that change with what is in them, so that they may be kept for a year.
 func TestPages(t *testing.T) {

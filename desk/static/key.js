@@ -1,10 +1,10 @@
 // Logging in: the key is sent once for a session, whose cookie no script can read.
 
 import { call } from "./api.js";
-import { button, html, nothing, reload, say, state, tell, update } from "./ui.js";
+import { button, focus, html, nothing, reload, state, tell, update } from "./ui.js";
 import { refusal, words } from "./words.js";
 
-// Told of each session that begins, with what the one before was, and when it ends.
+// Told of each session that begins and ends.
 export const sessions = { began() {}, ended() {} };
 
 async function logIn(event) {
@@ -17,14 +17,14 @@ async function logIn(event) {
   try {
     const { data } = await call("POST", "session", { body: { key, who: form.who.value.trim() || null } });
     form.reset();
-    const before = state.session;
     // The public part of a key: it tells two of one name apart, and opens nothing.
     state.session = { name: data.name, role: data.role, id: key.slice(7, 15) };
     localStorage.setItem("session", JSON.stringify(state.session));
     state.locked = false;
     state.notice = undefined;
-    sessions.began(before);
+    sessions.began();
     await reload();
+    focus();
   } catch (problem) {
     tell("no", refusal(problem));
   } finally {
@@ -40,9 +40,9 @@ export async function logOut() {
   sessions.ended();
   state.locked = true;
   state.screen.data = undefined;
-  say(words.key.out);
+  document.getElementById("said").replaceChildren(); // names stay with whoever was logged in
   await reload();
-  document.getElementById("key")?.focus();
+  focus();
 }
 
 export const keyForm = (text = words.key.text) => html`

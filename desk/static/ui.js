@@ -45,13 +45,14 @@ function typed(event) {
   if (event.key.length !== 1 || /^(INPUT|TEXTAREA|SELECT)$/.test(tagName) || event.key === " " && /^(BUTTON|A|SUMMARY)$/.test(tagName)) return;
   const box = document.getElementById(screens[state.screen.name]?.box);
   if (box) box.focus(); // and the key is typed there
-  else if (elsewhere && event.key !== " " && !state.locked) elsewhere(event);
+  else if (elsewhere && event.key !== " " && !state.locked) elsewhere();
 }
 addEventListener("keydown", typed);
 
 // start shows the screens, each {title, load, view, drawn, box, instant}: load(screen) asks the API, view(screen) draws what it gave,
 // or at once where it is instant, drawn does what comes after, and box is the id of the field that a key typed anywhere goes to.
-// home is the screen without an address; typedElsewhere is given the keys typed on a screen without a box.
+// home is the screen without an address; typedElsewhere shows one with a box
+// where a key is typed on a screen without.
 export function start(list, home, view, typedElsewhere) {
   elsewhere = typedElsewhere;
   screens = list;
@@ -93,14 +94,20 @@ export async function reload() {
     if (screen !== state.screen) return;
     if (problem.status === 401) state.locked = true;
     else screen.problem = problem;
+    if (problem.code === "not_allowed") { // a reader's key: it takes another
+      state.locked = true;
+      tell("no", words.key.tooLittle);
+    }
   }
   draw();
 }
 
 // focus goes to the screen's box or else to its heading, where a reader's voice begins.
-function focus() {
+export function focus() {
   const id = state.locked ? "key" : screens[state.screen.name]?.box;
-  (document.getElementById(id) ?? document.querySelector("h1"))?.focus();
+  const to = document.getElementById(id) ?? document.querySelector("h1");
+  to?.focus();
+  performance.mark(to?.id ?? "heading"); // how long it took until somebody could begin
 }
 
 // content is the screen within a frame.
@@ -117,7 +124,7 @@ export function content() {
   return html`<p class="quiet">${words.loading}</p>`;
 }
 
-// act does what a button asks for, says what came of it, and reads the screen anew.
+// act does what a button asks for. Where there is something to be said of it, it is, and the screen is read anew.
 export async function act(action, said) {
   if (state.busy) return;
   state.busy = true;
@@ -125,13 +132,14 @@ export async function act(action, said) {
   update();
   try {
     const answer = await action();
-    tell("done", typeof said === "function" ? said(answer) : said);
-    state.busy = false;
-    await reload();
+    if (said !== undefined) {
+      tell("done", typeof said === "function" ? said(answer) : said);
+      await reload();
+    }
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     if (problem.status === 401) state.locked = true;
-    tell("no", refusal(problem));
+    else tell("no", refusal(problem));
   } finally {
     state.busy = false;
     update();
@@ -179,32 +187,16 @@ export async function more(list) {
 }
 
 export const moreButton = (list, label) =>
-  list.next ? html`<p><button type="button" ?disabled=${state.busy} @click=${() => act2(() => more(list))}>${label}</button></p>` : nothing;
-
-// act2 is act without a word, and without reading the screen anew.
-export async function act2(action) {
-  if (state.busy) return;
-  state.busy = true;
-  update();
-  try {
-    await action();
-  } catch (problem) {
-    if (!(problem instanceof Problem)) throw problem;
-    if (problem.status === 401) state.locked = true;
-    else tell("no", refusal(problem));
-  } finally {
-    state.busy = false;
-    update();
-  }
-}
+  list.next ? html`<p><button type="button" ?disabled=${state.busy} @click=${() => act(() => more(list))}>${label}</button></p>` : nothing;
 
 export const button = (label, action, kind = "") =>
   html`<button type="button" class=${kind} ?disabled=${state.busy} @click=${action}>${label}</button>`;
 
-// enterGoesOn keeps a scanner's Enter from sending a form: it goes on to the next field.
+// enterGoesOn keeps a scanner's Enter from sending a form: it goes on to the next field. It hears of keydown and of keypress.
 export function enterGoesOn(event) {
-  if (event.key !== "Enter" || event.target.tagName === "BUTTON") return;
+  if (event.key !== "Enter" || event.target.tagName !== "INPUT") return;
   event.preventDefault();
+  if (event.type !== "keydown") return;
   const fields = [...event.currentTarget.querySelectorAll("input, textarea, select, button")];
   fields[fields.indexOf(event.target) + 1]?.focus();
 }

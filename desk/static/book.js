@@ -1,0 +1,79 @@
+// A book: its copies, who has them, who waits, and how it was lent before, without names.
+
+import { get, write } from "./api.js";
+import { admin } from "./member.js";
+import { desk } from "./queue.js";
+import { act, button, enterGoesOn, html, moreButton, nothing, state } from "./ui.js";
+import { words } from "./words.js";
+
+const text = words.book;
+
+const pageOf = ({ data, next }) => ({ items: data, next });
+
+export const bookScreen = {
+  title: ({ data }) => data?.book?.title ?? text.title,
+  async load({ args: [id] }) {
+    const at = `books/${encodeURIComponent(id)}`;
+    const [book, copies, holds, loans, history] = await Promise.all([
+      get(at), get(`${at}/copies?limit=100`), get(`${at}/holds?limit=20`), get(`loans/?book_id=${encodeURIComponent(id)}&status=open&limit=20`), get(`loans/?book_id=${encodeURIComponent(id)}&status=returned&limit=10`),
+    ]);
+    return { book: book.data, copies: pageOf(copies), holds: pageOf(holds), loans: pageOf(loans), history: pageOf(history) };
+  },
+  view({ data: { book: b, copies, holds, loans, history } }) {
+    const at = `books/${b.id}`;
+    const circulating = copies.items.filter((c) => !["lost", "damaged", "withdrawn"].includes(c.status)).length;
+    const unlabelled = copies.next ? 0 : b.copies - circulating;
+    const m = desk.member;
+    return html`
+      <div class="head"><h1 tabindex="-1">${b.title}</h1><a class="button" href="#edit-book/${b.id}">${text.edit}</a></div>
+      <dl>
+        ${[[text.by, b.author], [text.year, b.published_year], [text.category, b.category], [text.language, b.language], [text.isbn, b.isbn]].map(([name, value]) =>
+          value ? html`<div><dt>${name}</dt><dd>${value}</dd></div>` : nothing)}
+      </dl>
+
+      <h2>${text.copies}</h2>
+      <p>${text.copiesFree(b.copies_available, b.copies)}${unlabelled > 0 ? `; ${text.unlabelled(unlabelled)}` : ""}</p>
+      <ul class="rows">${copies.items.map((c) => html`<li>
+        <span class="what">${c.barcode ?? "–"} <span class=${c.status === "available" ? "good" : "quiet"}>${text.status[c.status] ?? c.status}</span>
+          ${c.note ? html`<span class="quiet">${c.note}</span>` : nothing}</span>
+        <details><summary>${text.edit}</summary><p class="buttons">
+          ${["available", "lost", "damaged", "withdrawn"].filter((s) => s !== c.status && !(s === "available" && ["on_loan", "on_hold"].includes(c.status))).map((s) =>
+            button(text.mark[s], () => act(() => write("PATCH", `copies/${c.id}`, { body: { status: s }, type: "application/merge-patch+json" }), text.marked(c.barcode ?? "–", text.status[s]))))}
+        </p></details></li>`)}</ul>
+      ${moreButton(copies, words.find.more)}
+      <form class="inline" @keydown=${enterGoesOn} @keypress=${enterGoesOn} @submit=${(e) => {
+        e.preventDefault();
+        const barcode = e.target.barcode.value.trim();
+        if (barcode) act(() => write("POST", `${at}/copies`, { body: { barcode } }).then(() => e.target.reset()), text.added(barcode));
+      }}>
+        <label>${text.addCopy}<input name="barcode" maxlength="64" autocomplete="off" spellcheck="false"></label>
+        <button ?disabled=${state.busy}>${text.add}</button>
+      </form>
+
+      <h2>${text.loans}</h2>
+      ${loans.items.length ? nothing : html`<p class="quiet">${text.noLoans}</p>`}
+      <ul class="rows">${loans.items.map((l) => html`<li>
+        <span class="what"><a href="#member/${l.user.id}">${l.user.name ?? words.desk.someone}</a>
+          ${l.copy_id ? html`<span class="quiet">${copies.items.find((c) => c.id === l.copy_id)?.barcode}</span>` : nothing}
+          ${l.days_overdue > 0 ? html`<span class="alarm">${words.member.due(l.due_date)}, ${words.member.late(l.days_overdue, l.fine)}</span>` : html`<span class="quiet">${words.member.due(l.due_date)}</span>`}</span>
+        ${button(words.member.giveBack, () => act(() => write("POST", `loans/${l.id}/return`), words.member.returned(b.title)))}</li>`)}</ul>
+      ${moreButton(loans, words.find.more)}
+
+      <h2>${text.queue}</h2>
+      ${holds.items.length ? nothing : html`<p class="quiet">${text.noQueue}</p>`}
+      <ol class="rows">${holds.items.map((h) => html`<li>
+        <span class="what"><a href="#member/${h.user.id}">${h.user.name ?? words.desk.someone}</a>
+          <span class=${h.status === "ready" ? "good" : "quiet"}>${h.status === "ready" ? words.member.holdReady(h.ready_until) : words.member.holdWaiting(h.position)}</span></span>
+        ${button(words.member.cancel, () => act(() => write("DELETE", `${at}/holds/${h.user.id}`), words.holds.cancelled))}</li>`)}</ol>
+      ${moreButton(holds, words.find.more)}
+      ${m ? html`<p>${button(text.hold(m.name), () => act(() => write("POST", `${at}/holds/${m.id}`), ({ data }) => words.desk.held(m.name, data.position)))}</p>` : nothing}
+
+      <h2>${text.history}</h2>
+      ${history.items.length ? nothing : html`<p class="quiet">${text.noHistory}</p>`}
+      <ul class="rows plain">${history.items.map((l) => html`<li><span class="what">${words.member.lent(l.borrowed_on, l.returned_on)}</span></li>`)}</ul>
+      ${moreButton(history, words.find.more)}
+
+      ${admin() ? html`<details class="last"><summary>${text.remove}</summary>
+        ${button(text.removeSure, () => act(async () => { await write("DELETE", at); location.hash = "#find"; }, text.gone), "danger")}</details>` : nothing}`;
+  },
+};

@@ -1,0 +1,497 @@
+// The desk's one queue: what was scanned, in order, until it is known what came of it. It is kept in the tab's sessionStorage
+// with the decisions and the member, so that a reload loses nothing; each write goes out under a key of its own until its
+// answer is known, so that nothing takes effect twice.
+
+import { call, get, isISBN, newKey, pause, Problem, query } from "./api.js";
+import { sessions } from "./key.js";
+import { beep } from "./sound.js";
+import { say, state, update } from "./ui.js";
+import { refusal, words } from "./words.js";
+
+const text = words.desk;
+const saved = "desk";
+const maxLines = 50;
+const keyLife = 24 * 60 * 60 * 1000; // as the server keeps them
+const twice = 3000; // ms within which a second scan of the same book is taken for a slip of the hand
+const patience = 60, warning = 20; // seconds without a key until a member closes, and how long before that it is said
+
+// The desk: the member who is open, or null; the lines, newest first; the queue of {id, at, code} or {close} or {op}, at being when
+// it was scanned; the loans of this visit, for the slip; whose session began the queue.
+export const desk = {
+  member: null, lines: [], queue: [], visit: [], serial: 0, owner: null,
+  ...JSON.parse(sessionStorage.getItem(saved) ?? "{}"),
+  // Not kept: why the queue stands still ("offline", "busy", "owner"), and the seconds until the member closes, once it is said.
+  stopped: "", closesIn: 0,
+};
+
+function save() {
+  const { member, lines, queue, visit, serial, owner } = desk;
+  sessionStorage.setItem(saved, JSON.stringify({ member, lines, queue, visit, serial, owner }));
+  update();
+}
+
+// Look-ups that run ahead, by the item's id: {answer, changed}, changed being the books written since they began.
+const ahead = new Map();
+
+// ---- What people do
+
+export function scan(code) { push({ code }); }
+export function close() { if (open()) push({ close: true }); }
+
+// open is the member's id once all that waits is done, undefined where nobody knows yet.
+function open() {
+  for (const item of desk.queue.toReversed()) {
+    if (item.close) return false;
+    if (item.code) return true; // perhaps a card
+  }
+  return desk.member !== null;
+}
+
+// answer is a button of a line: it was asked, so that its other buttons are of no use.
+export function answer(line, button) {
+  if (button.item) {
+    line.buttons = line.buttons.filter((b) => !b.item);
+    push(structuredClone(button.item));
+  }
+}
+
+export function clear() {
+  desk.lines = [];
+  save();
+}
+
+function push(item) {
+  if (desk.queue.length === 0) desk.owner = state.session?.id ?? null;
+  item.id = ++desk.serial;
+  item.at = Date.now();
+  if (item.op) item.op.key = newKey();
+  desk.queue.push(item);
+  lookAhead(item);
+  save();
+  work();
+}
+
+export function sendAll() {
+  desk.owner = state.session?.id ?? null;
+  desk.stopped = "";
+  save();
+  work();
+}
+
+export function dropAll() {
+  desk.queue = [];
+  desk.owner = null;
+  desk.stopped = "";
+  save();
+}
+
+sessions.began = () => {
+  if (desk.queue.length > 0 && desk.owner !== state.session.id) desk.stopped = "owner";
+  work();
+};
+sessions.ended = () => {
+  Object.assign(desk, { member: null, lines: [], visit: [] });
+  save();
+};
+
+// ---- The member closes by itself
+
+let lastKey = Date.now();
+export function touched() {
+  lastKey = Date.now();
+  if (desk.closesIn) {
+    desk.closesIn = 0;
+    update();
+  }
+}
+
+// A page that was asleep learns the time from the clock, not from the number of ticks.
+setInterval(() => {
+  if (!desk.member || desk.queue.length > 0) return;
+  const left = Math.ceil(patience - (Date.now() - lastKey) / 1000);
+  if (left <= 0) {
+    desk.closesIn = 0;
+    close();
+  } else if (left <= warning && left !== desk.closesIn) {
+    if (!desk.closesIn) say(text.closes(left));
+    desk.closesIn = left;
+    update();
+  }
+}, 250);
+
+addEventListener("beforeunload", (event) => {
+  if (desk.queue.length > 0) event.preventDefault();
+});
+
+// ---- The work, one item after the other
+
+let working = false;
+export async function work() {
+  if (working) return;
+  working = true;
+  try {
+    for (let tried = 1; desk.queue.length > 0 && desk.stopped !== "owner"; ) {
+      const item = desk.queue[0];
+      try {
+        if (Date.now() - item.at > keyLife) tooOld(item);
+        else await step(item);
+        touchedByWork();
+        desk.queue.shift();
+        ahead.delete(item.id);
+        desk.stopped = "";
+        tried = 1;
+        save();
+      } catch (problem) {
+        if (!(problem instanceof Problem)) throw problem;
+        if (problem.status === 401) {
+          state.locked = true;
+          say(text.keyNeeded(desk.queue.length));
+          break;
+        }
+        if (problem.unknown && !(problem.status === 500 && tried >= 3)) {
+          const why = problem.status === 0 ? "offline" : "busy";
+          if (!desk.stopped && (tried > 1 || why === "offline")) say(`${words.tone.no}: ${text[why](desk.queue.length)}`);
+          desk.stopped = tried > 1 || why === "offline" ? why : "";
+          update();
+          await pause([500, 1000, 2000][tried - 1] ?? 2000);
+          tried++;
+          continue;
+        }
+        failed(item, problem);
+        desk.queue.shift();
+        ahead.delete(item.id);
+        desk.stopped = "";
+        tried = 1;
+        save();
+      }
+    }
+  } finally {
+    working = false;
+    update();
+  }
+  if (desk.queue.length === 0 && !state.locked) refresh();
+}
+
+// Who waited for the server has time left to go on.
+const touchedByWork = () => { lastKey = Math.max(lastKey, Date.now() - 1000 * (patience - warning - 5)); };
+
+async function step(item) {
+  if (item.close) return closeMember();
+  if (!item.op) await decide(item);
+  if (item.op) await carryOut(item);
+}
+
+function closeMember() {
+  if (!desk.member) return;
+  desk.member = null;
+  desk.visit = [];
+  desk.closesIn = 0;
+  say(text.closed);
+}
+
+// ---- What a code is
+
+const lookUp = async (code) => readScan((await get(`scan/${query({ code })}`)).data);
+
+function lookAhead(item) {
+  if (!item.code || item.op) return;
+  const entry = { changed: new Set(), answer: lookUp(item.code) };
+  entry.answer.catch(() => {}); // who comes to it will see
+  ahead.set(item.id, entry);
+}
+
+// look is what a code is, as of after all that came before: an answer from before a write of its book is not taken.
+async function look(item) {
+  const entry = ahead.get(item.id);
+  if (entry) {
+    ahead.delete(item.id);
+    try {
+      const found = await entry.answer;
+      if (!found.some((f) => entry.changed.has(f.book?.id))) return found;
+    } catch (problem) {
+      if (!(problem instanceof Problem) || !problem.unknown && problem.status !== 401) throw problem;
+    }
+  }
+  return lookUp(item.code);
+}
+
+// ---- What to do about it
+
+async function decide(item) {
+  let found;
+  try {
+    found = await look(item);
+  } catch (problem) {
+    if (problem.status !== 404) throw problem;
+    return unknown(item);
+  }
+  if (found.length > 1) {
+    return line(item, "look", {
+      title: item.code, text: text.which,
+      buttons: found.map((f) => ({ label: nameOf(f), item: { code: codeOf(f) } })),
+    });
+  }
+  const [it] = found;
+  return it.user ? openMember(item, it.user) : desk.member ? lendOrAsk(item, it) : giveBackOrAsk(item, it);
+}
+
+const nameOf = (f) => (f.user ? text.foundMember(f.user.name, f.user.card_number) : f.copy?.barcode ? text.foundCopy(f.book.title, f.copy.barcode) : text.foundBook(f.book.title, f.book.author));
+const codeOf = (f) => (f.user ? `user:${f.user.id}` : f.copy?.barcode ?? `book:${f.book.id}`);
+// What a request names a scanned book by.
+const named = (it) => (it.copy?.barcode ? { barcode: it.copy.barcode } : { book_id: it.book.id });
+
+async function unknown(item) {
+  if (isISBN(item.code)) {
+    return line(item, "no", { title: item.code, text: text.unknownTitle, buttons: [{ label: text.addBook, go: `#add-book${query({ isbn: item.code })}` }] });
+  }
+  if (/\d/.test(item.code) && !/\s/.test(item.code)) return line(item, "no", { title: item.code, text: text.unknownTitle });
+  const [users, books] = await Promise.all([get(`users/${query({ q: item.code, limit: 5 })}`), get(`books/${query({ q: item.code, limit: 5 })}`)]);
+  const found = [...users.data.map((user) => ({ user })), ...books.data.map((book) => ({ book }))];
+  if (found.length === 0) return line(item, "no", { title: item.code, text: text.notFound(item.code) });
+  line(item, "look", { title: text.found(item.code), text: text.which, buttons: found.map((f) => ({ label: nameOf(f), item: { code: codeOf(f) } })) });
+}
+
+async function openMember(item, user) {
+  const member = await summary(user.id);
+  if (desk.member?.id !== member.id) desk.visit = [];
+  desk.member = member;
+  const bad = member.blocked || member.overdue > 0;
+  line(item, member.blocked ? "no" : bad ? "look" : "done", {
+    title: member.name, text: [member.blocked && text.blocked(member.reason), text.opened(member)].filter(Boolean).join(". "),
+  });
+}
+
+// summary is a member as the desk shows it. None of it grows with the loans of the past.
+async function summary(id) {
+  const [user, overdue, holds] = await Promise.all([
+    get(`users/${id}`), get(`users/${id}/loans?status=overdue&limit=1000`), get(`users/${id}/holds`),
+  ]);
+  return readMember(user.data, overdue.data, holds.data);
+}
+
+// refresh shows what has become of the member meanwhile, perhaps at another desk.
+async function refresh() {
+  const { member } = desk;
+  if (!member) return;
+  try {
+    const now = await summary(member.id);
+    if (desk.member?.id !== member.id) return;
+    desk.member = now;
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    if (problem.code === "user_not_found" && desk.member?.id === member.id) desk.member = null;
+    if (problem.status === 401) state.locked = true;
+  }
+  save();
+}
+
+// giveBackOrAsk: nobody is open, so that a book scanned has come back.
+function giveBackOrAsk(item, it) {
+  const { loans } = it;
+  if (loans.length === 0) {
+    if (wasJust(item, it, "returned")) return line(item, "look", { title: it.book.title, text: text.twiceReturned });
+    const off = text.state[it.copy?.status];
+    return line(item, "look", { title: it.book.title, text: off ?? text.free });
+  }
+  if (loans.length > 1) return whoBrings(item, it);
+  item.op = giveBack(it, loans[0].user);
+}
+
+const giveBack = (it, user) => ({
+  kind: "return", method: "POST", path: "returns/", key: newKey(), title: it.book.title, book: it.book.id, code: codeOf(it),
+  body: { ...named(it), user_id: user.id },
+});
+
+const whoBrings = (item, it) => line(item, "look", {
+  title: it.book.title, text: text.whoBrings,
+  buttons: it.loans.map((l) => ({ label: l.user.name ?? text.someone, item: { op: giveBack(it, l.user) } })),
+});
+
+async function lendOrAsk(item, it) {
+  const member = desk.member;
+  const own = it.loans.find((l) => l.user.id === member.id);
+  if (own) return ownLoan(item, it, own);
+  const out = it.copy ? it.copy.status === "on_loan" : !it.book.available && !it.readyFor(member.id);
+  if (out && it.loans.length > 0) return othersLoan(item, it);
+  item.op = lend(it, member);
+}
+
+const lend = (it, member) => ({
+  kind: "lend", method: "POST", path: "loans/", key: newKey(), title: it.book.title, book: it.book.id, code: codeOf(it),
+  member, body: { user_id: member.id, ...named(it) },
+});
+
+function ownLoan(item, it, loan) {
+  if (wasJust(item, it, "lent", desk.member.id)) return line(item, "look", { title: it.book.title, text: text.twiceLent });
+  line(item, "look", {
+    title: it.book.title, text: text.onThisCard(loan.due_date),
+    buttons: [
+      { label: text.renew, item: { op: { kind: "renew", method: "POST", path: `loans/${loan.id}/renew`, title: it.book.title, book: it.book.id, who: desk.member.name } } },
+      { label: text.giveBack, item: { op: giveBackLoan(loan, it.book) } },
+    ],
+  });
+}
+
+const giveBackLoan = (loan, book, undo = false) => ({
+  kind: "return", undo, method: "POST", path: `loans/${loan.id}/return`, title: book.title, book: book.id,
+});
+
+function othersLoan(item, it, member = desk.member) {
+  const buttons = [];
+  const only = it.loans.length === 1 ? it.loans[0] : undefined;
+  if (only) buttons.push({ label: text.takeAndLend, item: { op: { ...giveBack(it, only.user), then: lend(it, member) } } });
+  buttons.push({ label: text.hold, item: { op: hold(it.book, member) } });
+  line(item, "look", {
+    title: it.book.title, buttons,
+    text: only ? text.onLoanTo(only.user.name ?? text.someone, only.due_date) : text.allOut(it.book.due_date),
+  });
+}
+
+const hold = (book, member) => ({
+  kind: "hold", method: "POST", path: `books/${book.id}/holds/${member.id}`, title: book.title, book: book.id, member,
+});
+
+// wasJust tells a slip of the hand from a question: the last line about this copy is of a moment ago, and says that it was done.
+function wasJust(item, it, did, member) {
+  const last = desk.lines.find((l) => l.code === codeOf(it));
+  return last?.did === did && item.at - last.scanned < twice && (member === undefined || last.member === member);
+}
+
+// ---- Doing it
+
+async function carryOut(item) {
+  const { op } = item;
+  op.key ??= newKey();
+  save(); // before it is sent: after a reload it goes out under the same key
+  let answer;
+  try {
+    answer = (await call(op.method, op.path, { body: op.body, key: op.key })).data;
+  } catch (problem) {
+    if (problem instanceof Problem && !problem.unknown && problem.status !== 401) {
+      wrote(op);
+      return await refused(item, problem);
+    }
+    throw problem;
+  }
+  wrote(op);
+  did[op.kind](item, op, answer);
+}
+
+const wrote = (op) => ahead.forEach((entry) => entry.changed.add(op.book));
+
+const did = {
+  lend(item, op, answer) {
+    const { id, due } = readLoan(answer);
+    if (desk.member?.id === op.member.id) {
+      desk.member.onLoan++;
+      desk.visit.push({ title: op.title, due, loan: id });
+    }
+    line(item, "done", {
+      title: op.title, text: text.lent(op.member.name, due), code: op.code, did: "lent", member: op.member.id, loan: id,
+      buttons: [{ label: text.undo, item: { op: giveBackLoan({ id }, { title: op.title, id: op.book }, true) } }],
+    });
+  },
+  return(item, op, answer) {
+    const back = readReturn(answer);
+    desk.visit = desk.visit.filter((v) => v.loan !== back.loan);
+    for (const l of desk.lines) if (l.loan === back.loan) l.buttons = [];
+    const who = back.who ?? text.someone;
+    const parts = [op.undo ? text.undone(who) : text.returned(who)];
+    if (back.late > 0) parts.push(text.late(back.late, back.fine));
+    if (back.balance > 0) parts.push(`${who}: ${text.owes(back.balance)}`);
+    const buttons = [];
+    if (back.hold) {
+      parts.unshift(text.setAside(back.hold.name ?? text.someone, back.hold.until));
+      buttons.push({ label: text.printHold, slip: { title: op.title, name: back.hold.name ?? text.someone, until: back.hold.until } });
+    }
+    line(item, back.hold ? "look" : "done", { title: op.title, text: parts.join(". "), code: op.code, did: op.undo ? "undone" : "returned", buttons });
+    if (op.then) next(op.then);
+  },
+  renew(item, op, answer) {
+    const { due } = readLoan(answer);
+    for (const v of desk.visit) if (`loans/${v.loan}/renew` === op.path) v.due = due;
+    line(item, "done", { title: op.title, text: text.renewed(op.who, due) });
+  },
+  hold(item, op, answer) {
+    line(item, "done", { title: op.title, text: text.held(op.member.name, answer.position) });
+  },
+};
+
+// next puts something before all that waits.
+const next = (op) => desk.queue.splice(1, 0, { id: ++desk.serial, at: Date.now(), op: { ...op, key: newKey() } });
+
+// refused shows why not. Where somebody was quicker than the look-up, it looks again.
+async function refused(item, problem) {
+  const { op } = item;
+  if (op.then && problem.code === "not_borrowed") return next(op.then); // another desk has taken it back
+  const again = ["already_borrowed", "copy_on_loan", "not_available", "which_user", "not_borrowed"];
+  if (again.includes(problem.code) && (op.kind === "lend" || op.kind === "return" && op.body) && !op.undo) {
+    const code = item.code ?? op.code ?? (op.body.barcode || `book:${op.book}`);
+    const found = (await lookUp(code)).find((f) => f.book?.id === op.book);
+    if (found && op.kind === "lend") {
+      const own = found.loans.find((l) => l.user.id === op.member.id);
+      if (own && desk.member?.id === op.member.id) return ownLoan(item, found, own);
+      if (!own && found.loans.length > 0) return othersLoan(item, found, op.member);
+    } else if (found && !desk.member) {
+      if (found.loans.length > 1) return whoBrings(item, found);
+      if (found.loans.length === 0) return giveBackOrAsk(item, found);
+    }
+  }
+  line(item, "no", { title: op.title, text: refusal(problem, op.member) });
+}
+
+// failed is what no answer helps with: a fault of the server's, or of this page.
+function failed(item, problem) {
+  const about = item.op?.member?.id ?? desk.member?.id;
+  line(item, "no", {
+    title: item.op?.title ?? item.code, text: problem.status >= 500 ? text.notSure : refusal(problem),
+    buttons: about ? [{ label: text.seeLoans, go: `#member/${about}` }] : [],
+  });
+}
+
+function tooOld(item) {
+  if (item.close) return closeMember();
+  const code = item.code ?? item.op.code;
+  line(item, "look", {
+    title: item.op?.title ?? item.code, text: text.old,
+    buttons: [
+      ...(code ? [{ label: text.scanNow, item: { code } }] : []),
+      ...(item.op?.member ? [{ label: text.seeLoans, go: `#member/${item.op.member.id}` }] : []),
+    ],
+  });
+}
+
+function line(item, tone, about) {
+  desk.lines.unshift({ id: item.id, tone, scanned: item.at, buttons: [], ...about });
+  desk.lines.length = Math.min(desk.lines.length, maxLines);
+  say(`${words.tone[tone]}: ${about.title}. ${about.text}`);
+  beep(tone);
+}
+
+// ---- How the API has these things
+
+// readScan is what a code is, one or several of {user} and {book, copy, loans, readyFor}; loans are those that it may be, where it
+// has come back.
+function readScan(data) {
+  return (data.matches ?? [data]).map((m) => ({
+    user: m.kind === "user" ? m.user : undefined,
+    book: m.book, copy: m.copy, loans: m.loans ?? [],
+    readyFor: (id) => (m.holds ?? []).some((h) => h.user.id === id && h.status === "ready"),
+  }));
+}
+
+const readMember = (user, overdue, holds) => ({
+  id: user.id, name: user.name, card: user.card_number, blocked: user.status === "blocked", reason: user.status_reason,
+  onLoan: user.borrowed_books.length, overdue: overdue.length, balance: user.total_fines,
+  ready: holds.filter((h) => h.status === "ready").length,
+});
+
+const readLoan = (loan) => ({ id: loan.id, due: loan.due_date });
+
+const readReturn = (answer) => ({
+  loan: answer.id, who: answer.user.name, late: answer.days_overdue, fine: answer.fine, balance: answer.balance,
+  hold: answer.set_aside_for && { name: answer.set_aside_for.user.name, until: answer.set_aside_for.ready_until },
+});
+
+// What was under way when the page was left goes on.
+for (const item of desk.queue) lookAhead(item);
