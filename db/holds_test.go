@@ -225,3 +225,69 @@ func TestUpdateBook_after_a_hold_has_lapsed(t *testing.T) {
 		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
 	})
 }
+
+// TestHold_older_release: an older release lends no copy that is set aside. What it takes back while somebody waits is shown as set
+// aside at once, and stored so by the next write or repair.
+func TestHold_older_release(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		s, pool := d.Open(t, at(&c, library.DefaultPolicy)), d.SQL(t)
+		run := func(query string, args ...any) int64 {
+			t.Helper()
+			r, err := pool.Exec(query, args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, _ := r.RowsAffected()
+			return n
+		}
+		takeBackOld := func(book, user int64) {
+			t.Helper()
+			run(`UPDATE users SET open_loans = open_loans - 1 WHERE id = ?`, user)
+			run(oldReturn, book)
+			run(`UPDATE loans SET returned_on = '2026-03-01' WHERE book_id = ? AND user_id = ? AND returned_on IS NULL`, book, user)
+		}
+		var books, holders, waiters []int64
+		for range 4 {
+			b, holder, waiter := newBook(t, s, 1).ID, newUser(t, s).ID, newUser(t, s).ID
+			_, err := s.Borrow(ctx, b, holder)
+			refused(t, err, "")
+			_, err = s.PlaceHold(ctx, b, waiter)
+			refused(t, err, "")
+			books, holders, waiters = append(books, b), append(holders, holder), append(waiters, waiter)
+		}
+		_, err := s.Return(ctx, books[0], holders[0])
+		refused(t, err, "")
+		if n := run(oldBorrow+` AND on_loan < copies`, books[0]); n != 0 {
+			t.Error("an older release lends what is set aside")
+		}
+		for i := 1; i < 4; i++ {
+			takeBackOld(books[i], holders[i])
+		}
+		for i := range 3 {
+			same(t, "the queue", []string{sprint(waiters[i], " ready until 2026-03-04")}, queueOf(t, s, books[i]))
+			if b, err := s.FindBook(ctx, books[i]); err != nil || b.Available() || b.SetAside != 1 {
+				t.Errorf("%+v, %v", b, err)
+			}
+			_, err := s.Borrow(ctx, books[i], holders[i])
+			reasons(t, err, library.ErrOnHold.Code)
+		}
+		_, err = s.Borrow(ctx, books[1], waiters[1])
+		refused(t, err, "")
+		// It lends one to the very user who waits.
+		run(`UPDATE users SET open_loans = open_loans + 1 WHERE id = ?`, waiters[3])
+		run(oldBorrow, books[3])
+		run(`INSERT INTO loans (book_id, user_id, borrowed_on, due_on) VALUES (?, ?, '2026-03-01', '2026-03-15')`, books[3], waiters[3])
+		d.Open(t, at(&c, library.DefaultPolicy)) // and repaired
+		dbtest.CheckRules(t, pool, library.DefaultPolicy)
+		same(t, "repaired", []string{sprint(waiters[2], " ready until 2026-03-04")}, queueOf(t, s, books[2]))
+		same(t, "who has it waits no longer", []string(nil), queueOf(t, s, books[3]))
+		// What nobody looks at lapses, and is stored as lapsed before it is much.
+		c.addDays(10)
+		same(t, "lapsed", []string(nil), queueOf(t, s, books[0]))
+		d.Open(t, at(&c, library.DefaultPolicy))
+		dbtest.Broken(t, pool, "nothing is left to settle", `SELECT id FROM holds WHERE closed_on IS NULL`)
+		dbtest.CheckRules(t, pool, library.DefaultPolicy)
+	})
+}

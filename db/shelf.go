@@ -3,6 +3,7 @@ package db
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
 
 	"library-management/library"
@@ -257,4 +258,45 @@ func (sh *shelf) announced(h library.QueuedHold) *library.Hold {
 	w := sh.waiter[h.ID]
 	return &library.Hold{ID: h.ID, BookID: sh.id, BookTitle: sh.book.Title, UserID: h.UserID, UserName: w.name, PlacedOn: w.placedOn,
 		Status: library.HoldReady, ReadyOn: &h.ReadyOn, ReadyUntil: &h.ReadyUntil}
+}
+
+// settleQueues stores what has become of the queues of books that nobody has written since a hold has lapsed, and of those of which
+// an older release, which knows no holds, has taken a copy back or lent one to somebody who has waited.
+func (s *Store) settleQueues(ctx context.Context) error {
+	const whoHasIt = `FROM holds h JOIN loans l ON l.user_id = h.user_id AND l.open_book_id = h.active_book_id WHERE h.active_book_id `
+	var books []any
+	err := s.read(ctx, func(q querier) (err error) {
+		books, err = collect(ctx, q, scanID, `
+			SELECT h.active_book_id FROM holds h JOIN books b ON b.id = h.active_book_id
+			WHERE h.active_book_id > 0 AND (b.holds_change_on <= ? OR b.holds > b.set_aside AND b.copies > b.on_loan)
+			UNION SELECT h.active_book_id `+whoHasIt+`> 0`, []any{s.today()})
+		return err
+	})
+	for _, id := range books {
+		if err != nil {
+			return err
+		}
+		err = s.inTx(ctx, func(t *tx) error {
+			sh, err := t.lockBook(ctx, id.(int64))
+			if errors.Is(err, library.ErrBookNotFound) {
+				return nil
+			}
+			if err == nil {
+				err = t.settledWhole(ctx, sh)
+			}
+			if err != nil {
+				return err
+			}
+			have, err := collect(ctx, t, scanID, `SELECT h.id `+whoHasIt+`= ?`, []any{id})
+			for _, h := range slices.Clone(sh.queue.Holds) {
+				if slices.Contains(have, any(h.ID)) {
+					sh.queue.Close(h, library.HoldFulfilled, t.today)
+				}
+			}
+			sh.queue.Settle(sh.policy, sh.today)
+			t.storeQueue(ctx, sh)
+			return err
+		})
+	}
+	return err
 }

@@ -24,9 +24,18 @@ var ErrOriginal = schema.ErrOriginal
 func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	applied, err := schema.Migrate(ctx, s.database, s.log)
 	if err == nil {
-		err = schema.Repair(ctx, s.database, s.today, s.log)
+		err = s.repair(ctx)
 	}
 	return applied, err
+}
+
+// repair fills in what older releases leave out, and settles the queues of books that nobody has written since a hold has lapsed, so
+// that those stay few: every read looks at them.
+func (s *Store) repair(ctx context.Context) error {
+	if err := schema.Repair(ctx, s.database, s.today, s.log); err != nil {
+		return err
+	}
+	return s.settleQueues(ctx)
 }
 
 // today is the date in the library's time zone.
@@ -66,7 +75,7 @@ func (s *Store) Start(ctx context.Context, migrate bool, giveUp func(error)) {
 			return
 		}
 		for wait := time.Minute; ; wait = min(2*wait, time.Hour) { // soon at first, while older releases are being replaced
-			if err := schema.Repair(ctx, s.database, s.today, s.log); err != nil && ctx.Err() == nil {
+			if err := s.repair(ctx); err != nil && ctx.Err() == nil {
 				s.log.LogAttrs(ctx, slog.LevelWarn, "repair broken off", slog.String("error", err.Error()))
 			}
 			if s.frozen { // timers stand still between its requests
