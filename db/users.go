@@ -14,8 +14,6 @@ import (
 
 const userFields = `u.id, u.name, u.email, u.card_number, u.total_fines, u.status, u.status_reason`
 
-const selectUser = `SELECT ` + userFields + ` FROM users u`
-
 // userColumns are where userFields go.
 func userColumns(u *library.User) []any {
 	return []any{&u.ID, &u.Name, (*text)(&u.Email), (*text)(&u.CardNumber), &u.TotalFines, &u.Status, (*text)(&u.StatusReason)}

@@ -17,8 +17,8 @@ import (
 // desk works in a part of the library that is its own, and knows from the plain library what each answer has to be.
 type desk struct {
 	*plain
-	w    *world
-	name string // in what it writes that has to be unique
+	w      *world
+	prefix string // of what it writes that has to be unique
 	// fatal ends the desk's work with what is wrong.
 	fatal func(format string, args ...any)
 	// pick is a number from 0 up to, not including, n.
@@ -30,13 +30,13 @@ type desk struct {
 	done    map[string]int // what went through
 }
 
-func newDesk(w *world, name string, today library.Date, fatal func(string, ...any), pick func(int) int) *desk {
-	return &desk{plain: &plain{policy: w.policy, closed: w.closed, today: today}, w: w, name: name, fatal: fatal, pick: pick, refused: map[string]int{}, done: map[string]int{}}
+func newDesk(w *world, prefix string, today library.Date, fatal func(string, ...any), pick func(int) int) *desk {
+	return &desk{plain: &plain{policy: w.policy, closed: w.closed, today: today}, w: w, prefix: prefix, fatal: fatal, pick: pick, refused: map[string]int{}, done: map[string]int{}}
 }
 
 // wrong ends the work.
 func (d *desk) wrong(format string, args ...any) {
-	d.fatal("%s, on %s: %s\nthe last requests:\n%s", d.name, d.today, fmt.Sprintf(format, args...), strings.Join(d.said, "\n"))
+	d.fatal("%s, on %s: %s\nthe last requests:\n%s", d.prefix, d.today, fmt.Sprintf(format, args...), strings.Join(d.said, "\n"))
 }
 
 // ask sends a request and reads the answer; only one that a rule or the state of the library has made is one.
@@ -45,8 +45,8 @@ func (d *desk) ask(method, uri, body string, headers ...string) answer {
 	if err != nil {
 		d.wrong("%v", err)
 	}
-	said := fmt.Sprintf("%s  %.220s", body, a)
-	if d.said = append(d.said, said); len(d.said) > 30 {
+	said := fmt.Sprintf("%s  %.160s", body, a)
+	if d.said = append(d.said, said); len(d.said) > 20 {
 		d.said = d.said[1:]
 	}
 	return a
@@ -58,7 +58,7 @@ func (d *desk) write(method, uri, body string, headers ...string) answer {
 		return d.ask(method, uri, body, headers...)
 	}
 	d.serial++
-	headers = append(headers, "Idempotency-Key", fmt.Sprintf("%s-%d", d.name, d.serial))
+	headers = append(headers, "Idempotency-Key", fmt.Sprintf("%s-%d", d.prefix, d.serial))
 	a := d.ask(method, uri, body, headers...)
 	if again := d.ask(method, uri, body, headers...); a.status != 422 && (again.status != a.status || d.comparable(again) != d.comparable(a)) {
 		d.wrong("under the same key: %v, and then %v", a, again)

@@ -123,6 +123,7 @@ func (w *world) call(instance int, method, uri, body string, headers ...string) 
 	req, res := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(res)
+	req.Header.SetNoDefaultContentType(true)
 	req.Header.SetMethod(method)
 	req.SetRequestURI("http://localhost" + uri)
 	if body != "" {

@@ -105,7 +105,7 @@ func replay(t *testing.T, d *dbtest.Database, visits []visit, books, members map
 		// On one day, what comes back comes before what is lent.
 		for _, l := range slices.Clone(r.out) {
 			if r.back[l] <= r.today {
-				r.giveBack(l.book, l.user, l.id%2 == 0)
+				r.takeBack(l)
 				fines += l.fine
 			} else if l.due == r.today {
 				r.renew(l.book, l.user, l.id%2 == 0, false)
@@ -176,9 +176,22 @@ func (r *replayer) visit(v visit) {
 	}
 }
 
-// lend lends by what a scanner reads where the book's labelled volume is in, and else by the ids.
+// lend lends by the ids, or most often by what a scanner reads on card and label where the labelled volume is in.
 func (r *replayer) lend(b *book, u *user) *loan {
-	return r.borrow(b, u, len(r.past)%7 == 0)
+	if len(b.volumes) == 0 || r.loanOfVolume(b.volumes[0]) != nil || len(r.past)%3 == 0 {
+		return r.borrow(b, u, len(r.past)%7 == 0)
+	}
+	v := b.volumes[0]
+	return r.desk.lend(said{body: map[string]any{"card_number": u.cardNumber, "barcode": v.barcode}, user: u, byUser: true, book: b, volume: v}, len(r.past)%7 == 0)
+}
+
+// takeBack takes back by the ids, by the loan, or by the label.
+func (r *replayer) takeBack(l *loan) {
+	if l.volume != nil && l.id%3 > 0 {
+		r.desk.takeBack(said{body: map[string]any{"barcode": l.volume.barcode}, book: l.book, volume: l.volume})
+		return
+	}
+	r.giveBack(l.book, l.user, l.id%2 == 0)
 }
 
 // collect has everyone come whose hold is ready: most on its first day, some on its last, and some never.

@@ -74,13 +74,13 @@ func (d *desk) aHold() (*book, *user) {
 
 // label is one of a few barcodes of the desk's, some of which differ only in what must not be folded.
 func (d *desk) label() string {
-	return d.name + one(d, []string{"a", "A", "á", "b", "c", "d", "e", "f", "g"})
+	return d.prefix + one(d, []string{"a", "A", "á", "b", "c", "d", "e", "f", "g"})
 }
 
 // isbn is one of a few of the desk's, with its check digit.
 func (d *desk) isbn() string {
 	h := 0
-	for _, r := range d.name {
+	for _, r := range d.prefix {
 		h = (h*31 + int(r)) % 1e8
 	}
 	digits := fmt.Sprintf("978%08d%d", h, d.pick(3))
@@ -108,6 +108,11 @@ var steps = []struct {
 }{
 	{"borrow", 12, func(d *desk) { d.borrow(d.aBook(), d.aUser(), d.oneIn(4)) }},
 	{"return", 7, func(d *desk) { b, u := d.aLoan(); d.giveBack(b, u, d.oneIn(3)) }},
+	{"lend by what is scanned", 8, func(d *desk) { d.lend(d.name(d.aBook(), d.aUser(), true), d.oneIn(4)) }},
+	{"lend by what is scanned, what is held", 2, func(d *desk) { b, u := d.aHold(); d.lend(d.name(b, u, true), d.oneIn(4)) }},
+	{"take back what is scanned", 6, func(d *desk) { b, u := d.aLoan(); d.takeBack(d.name(b, u, d.oneIn(3))) }},
+	{"lose", 2, (*desk).lose},
+	{"scan", 2, (*desk).scan},
 	{"renew", 5, func(d *desk) { b, u := d.aLoan(); d.renew(b, u, d.oneIn(3), d.oneIn(4)) }},
 	{"hold", 10, func(d *desk) { d.hold(d.aBookThatIsOut(), d.aUser()) }},
 	{"borrow what is held", 4, func(d *desk) { b, u := d.aHold(); d.borrow(b, u, d.oneIn(4)) }},
@@ -145,7 +150,7 @@ func (d *desk) enrol() {
 	d.serial++
 	u := user{name: fmt.Sprintf("Üser %d", d.serial)}
 	if d.oneIn(2) {
-		u.email = d.name + one(d, []string{"ada@x.org", "ADA@x.org", "adá@x.org", "bob@x.org"})
+		u.email = d.prefix + one(d, []string{"ada@x.org", "ADA@x.org", "adá@x.org", "bob@x.org"})
 	}
 	if d.oneIn(2) {
 		u.cardNumber = d.label()
@@ -214,7 +219,7 @@ func (d *desk) editUser() {
 		after.name = fmt.Sprintf("Renamed %d", d.serial)
 		change["name"] = after.name
 	case 1:
-		after.email = d.name + one(d, []string{"ada@x.org", "ADA@x.org", "bob@x.org"})
+		after.email = d.prefix + one(d, []string{"ada@x.org", "ADA@x.org", "bob@x.org"})
 		change["email"] = after.email
 		if o := d.withEmail(after.email); codes == nil && o != nil && o != u {
 			codes = []string{"email_taken"}
@@ -300,18 +305,26 @@ func (d *desk) doubleClick() {
 	keyed := d.oneIn(2)
 	if keyed {
 		d.serial++
-		headers = []string{"Idempotency-Key", fmt.Sprintf("%s-%d", d.name, d.serial)}
+		headers = []string{"Idempotency-Key", fmt.Sprintf("%s-%d", d.prefix, d.serial)}
 	}
 	b, u := d.aBook(), d.aUser()
 	var uri string
 	var codes []string // against the first of the two
 	second := ""       // against the other
 	var do func()
-	switch d.pick(3) {
+	body := ""
+	switch d.pick(4) {
 	case 0:
 		uri, codes, second = path(b, "borrow", u), d.mayBorrow(b, u, nil), "already_borrowed"
 		do = func() { d.learnLoan(d.plain.borrow(b, u, nil)) }
-	case 1:
+	case 1: // a rescan
+		s := d.name(b, u, true)
+		if s.unknown != "" {
+			return
+		}
+		uri, body, codes, second = "/loans/", quote(s.body), d.mayBorrow(b, u, s.volume), "already_borrowed"
+		do = func() { d.learnLoan(d.plain.borrow(b, u, s.volume)) }
+	case 2:
 		if b, u = d.aLoan(); missing(b, u) != nil || d.loanOf(b, u) == nil {
 			return
 		}
@@ -321,7 +334,7 @@ func (d *desk) doubleClick() {
 		uri, codes, second = path(b, "holds", u), d.mayHold(b, u), "already_on_hold"
 		do = func() { d.placeHold(b, u) }
 	}
-	answers := d.atOnce(2, "POST", uri, "", headers...)
+	answers := d.atOnce(2, "POST", uri, body, headers...)
 	if codes != nil {
 		for _, a := range answers {
 			if keyed && a.status == 409 && inUse(d, a) {
