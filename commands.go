@@ -35,12 +35,12 @@ const usage = `library lends books: an API on a port, or on AWS Lambda where it 
   library [serve]                      serve the API
   library migrate up|status            bring the database's schema up to date, or list its steps
   library migrate adopt                take over a database of the original project, which stays as it was under other names
-  library import [--books FILE] [--copies FILE] [--users FILE] [--loans FILE]
+  library import [--books FILE] [--copies FILE] [--users FILE] [--loans FILE] [--holds FILE]
                                        take in CSV files, each with a header; - is standard input
     --dry-run                          say what that would do, and change nothing
     --lenient                          take rows without the cells that are wrong where they can do without them
     --columns "barcode=Item No,..."    what the file's header calls a column
-  library export [--books FILE] [--users FILE] [--loans FILE]
+  library export [--books FILE] [--copies FILE] [--users FILE] [--loans FILE] [--holds FILE]
                                        write CSV files that library import reads; - is standard output
   library key add ROLE --name NAME     make a key for a reader, a desk or an admin, and print it once; it is good for a year
     --expires 90d, --never             for so many days, or for ever

@@ -17,12 +17,14 @@ import (
 )
 
 // exports are the arguments of library export: the files' names, by what they hold.
-type exports struct{ books, users, loans string }
+type exports struct{ books, copies, users, loans, holds string }
 
 func (e *exports) flags(f *flag.FlagSet) {
 	f.StringVar(&e.books, "books", "", "")
+	f.StringVar(&e.copies, "copies", "", "")
 	f.StringVar(&e.users, "users", "", "")
 	f.StringVar(&e.loans, "loans", "", "")
+	f.StringVar(&e.holds, "holds", "", "")
 }
 
 // exportPageWithin is how long a page may take: a command has more time than a request.
@@ -35,10 +37,12 @@ func (e exports) run(ctx context.Context, s settings, stdout, stderr io.Writer) 
 		file library.ExportFile
 		name string
 	}
-	// Loans come first: whoever has one by then is in the file of users that is read after it.
+	// Holds and loans come first: whoever has one by then is in the file of users that is read after it.
 	var parts []part
 	standard := 0
-	for _, p := range []part{{library.ExportLoans, e.loans}, {library.ExportBooks, e.books}, {library.ExportUsers, e.users}} {
+	for _, p := range []part{
+		{library.ExportHolds, e.holds}, {library.ExportLoans, e.loans}, {library.ExportCopies, e.copies}, {library.ExportBooks, e.books}, {library.ExportUsers, e.users},
+	} {
 		if p.name != "" {
 			parts = append(parts, p)
 		}

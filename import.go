@@ -18,9 +18,9 @@ import (
 
 // imports are the arguments of library import.
 type imports struct {
-	books, copies, users, loans string
-	columns                     string
-	lenient, dryRun             bool
+	books, copies, users, loans, holds string
+	columns                            string
+	lenient, dryRun                    bool
 }
 
 func (i *imports) flags(f *flag.FlagSet) {
@@ -28,6 +28,7 @@ func (i *imports) flags(f *flag.FlagSet) {
 	f.StringVar(&i.copies, "copies", "", "")
 	f.StringVar(&i.users, "users", "", "")
 	f.StringVar(&i.loans, "loans", "", "")
+	f.StringVar(&i.holds, "holds", "", "")
 	f.StringVar(&i.columns, "columns", "", "")
 	f.BoolVar(&i.lenient, "lenient", false, "")
 	f.BoolVar(&i.dryRun, "dry-run", false, "")
@@ -40,7 +41,7 @@ var (
 )
 
 func (i imports) run(ctx context.Context, s settings, stdin io.Reader, stdout, stderr io.Writer) error {
-	parts := []*importPart{{what: "books", name: i.books}, {what: "copies", name: i.copies}, {what: "users", name: i.users}, {what: "loans", name: i.loans}}
+	parts := []*importPart{{what: "books", name: i.books}, {what: "copies", name: i.copies}, {what: "users", name: i.users}, {what: "loans", name: i.loans}, {what: "holds", name: i.holds}}
 	given, standard := 0, 0
 	for _, p := range parts {
 		if p.name != "" {
@@ -102,7 +103,7 @@ func (i imports) run(ctx context.Context, s settings, stdin io.Reader, stdout, s
 			bar := importer.NewBar(stderr, p.size)
 			m.Progress, m.Refused, done = bar.Show, bar, bar.Clear
 		}
-		take := map[string]func(context.Context, string, io.Reader) (importer.Summary, error){"books": m.Books, "copies": m.Copies, "users": m.Users, "loans": m.Loans}[p.what]
+		take := map[string]func(context.Context, string, io.Reader) (importer.Summary, error){"books": m.Books, "copies": m.Copies, "users": m.Users, "loans": m.Loans, "holds": m.Holds}[p.what]
 		summary, err := take(ctx, p.name, p.file)
 		done()
 		if summary.Rows() > 0 || err == nil {

@@ -161,7 +161,7 @@ func cityRequests(z dbtest.Size) map[string][]string {
 		"list-book-holds": get(fmt.Sprintf("/books/%d/holds?limit=20", z.LongQueueBook()), fmt.Sprintf("/books/%d/holds?limit=20&status=ready", book)),
 		"list-user-holds": get(fmt.Sprintf("/users/%d/holds?limit=20", user)),
 		"get-stats":       get("/stats?days=366"),
-		"export-books":    get("/export/books.csv?limit=20"), "export-users": get("/export/users.csv?limit=20"), "export-loans": get("/export/loans.csv?limit=20"),
+		"export-books":    get("/export/books.csv?limit=20"), "export-users": get("/export/users.csv?limit=20"), "export-loans": get("/export/loans.csv?limit=20"), "export-copies": get("/export/copies.csv?limit=20"), "export-holds": get("/export/holds.csv?limit=20"),
 
 		"borrow-book": {fmt.Sprintf("POST /books/%d/borrow/%d?dry_run=true", free, user), fmt.Sprintf("POST /books/%d/borrow/%d", free, user)},
 		"renew-book":  {fmt.Sprintf("POST /books/%d/borrow/%d", free+1, user), fmt.Sprintf("POST /books/%d/renew/%d", free+1, user)},

@@ -57,7 +57,7 @@ func (s *Store) Copy(ctx context.Context) (_ *Store, err error) {
 }
 
 // copiedTables are those that an import reads, each after those that it refers to.
-var copiedTables = []string{"installation", "users", "books", "copies", "loans"}
+var copiedTables = []string{"installation", "users", "books", "copies", "loans", "holds"}
 
 // copyTables reads from one snapshot, which locks nothing, in pages that no statement's time-out cuts short.
 func (s *Store) copyTables(ctx context.Context, into *Store) error {

@@ -57,6 +57,7 @@ const (
 // loan is a loan of one of the books that a batch names.
 type loan struct {
 	id, bookID, userID int64
+	copyID             int64 // 0: none was named
 	borrowed, due      library.Date
 	returned           *library.Date
 	fine               int64
@@ -94,6 +95,9 @@ type loanBatch struct {
 type loanRow struct {
 	library.LoanRecord
 	userID, bookID int64
+	// copyID is the copy whose label the row names, 0 where it names none. A book's own barcode, where nothing else names the book, is
+	// the book's: files from before there were copies have it in every loan.
+	copyID int64
 }
 
 type borrower struct {
@@ -134,9 +138,30 @@ func (s *Store) ImportLoans(ctx context.Context, run *library.LoanRun, records [
 	if err != nil {
 		return nil, err
 	}
+	copies, err := s.idsBy(ctx, "copies", "barcode", barcodes)
+	if err != nil {
+		return nil, err
+	}
+	var copyIDs []any
+	for _, id := range copies {
+		copyIDs = append(copyIDs, id)
+	}
+	bookOf, err := s.booksOfCopies(ctx, copyIDs)
+	if err != nil {
+		return nil, err
+	}
 	rows := make([]loanRow, len(records))
 	for i, r := range records {
-		rows[i] = loanRow{LoanRecord: r, userID: users(r.UserSourceID, r.CardNumber), bookID: books(r.BookSourceID, r.Barcode)}
+		row := loanRow{LoanRecord: r, userID: users(r.UserSourceID, r.CardNumber), bookID: books(r.BookSourceID, r.Barcode)}
+		if id := copies[r.Barcode]; id != 0 {
+			switch {
+			case row.bookID == 0:
+				row.bookID, row.copyID = bookOf[id], id
+			case r.BookSourceID != "" && row.bookID == bookOf[id]:
+				row.copyID = id
+			}
+		}
+		rows[i] = row
 	}
 	return inPieces(ctx, s, "loans", rows, func(t *tx, rows []loanRow) ([]library.Imported, error) {
 		b := &loanBatch{t: t, from: from}
@@ -173,6 +198,24 @@ func (s *Store) idsOf(ctx context.Context, from origin, table string, sourceIDs 
 		}
 		return byValue[value]
 	}, nil
+}
+
+// booksOfCopies reads, without a lock, of which books copies are.
+func (s *Store) booksOfCopies(ctx context.Context, ids []any) (books map[int64]int64, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	err = s.read(ctx, func(q querier) error {
+		books = map[int64]int64{}
+		_, err := collect(ctx, q, func(scan func(...any) error) (id int64, err error) {
+			var book int64
+			err = scan(&id, &book)
+			books[id] = book
+			return id, err
+		}, `SELECT id, book_id FROM copies WHERE deleted_at IS NULL AND id IN (`+marks(len(ids))+`)`, ids)
+		return err
+	})
+	return books, err
 }
 
 // idsBy reads, without a lock, the ids of a table's rows by an identifier.
@@ -270,10 +313,12 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRo
 	list := func(where string, args ...any) error {
 		_, err := collect(ctx, b.t, func(scan func(...any) error) (l *loan, err error) {
 			var closed sql.NullBool
+			var copyID sql.NullInt64
 			l = &loan{}
-			if err = scan(&l.id, &l.bookID, &l.userID, &l.borrowed, &l.due, &l.returned, (*text)(&l.sourceID), &closed); err != nil {
+			if err = scan(&l.id, &l.bookID, &l.userID, &copyID, &l.borrowed, &l.due, &l.returned, (*text)(&l.sourceID), &closed); err != nil {
 				return l, err
 			}
+			l.copyID = copyID.Int64
 			if b.bySource[b.from.of(l.id, l.sourceID)] != nil {
 				return l, nil // read already
 			}
@@ -289,7 +334,7 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRo
 			}
 			return l, nil
 		}, `
-			SELECT l.id, l.book_id, l.user_id, l.borrowed_on, l.due_on, l.returned_on, l.source_id, i.closed
+			SELECT l.id, l.book_id, l.user_id, l.copy_id, l.borrowed_on, l.due_on, l.returned_on, l.source_id, i.closed
 			FROM loans l LEFT JOIN imported_loans i ON i.run = ? AND i.loan_id = l.id
 			WHERE `+where+` ORDER BY l.id`, append([]any{run.ID}, args...))
 		return err
@@ -397,7 +442,7 @@ func (b *loanBatch) newLoan(row loanRow) *loan {
 	if row.DueOn != nil {
 		due = *row.DueOn
 	}
-	l := &loan{bookID: row.bookID, userID: row.userID, borrowed: row.BorrowedOn, due: due, returned: row.ReturnedOn, renewals: row.Renewals, sourceID: b.from.stored(0, row.SourceID), new: true}
+	l := &loan{bookID: row.bookID, copyID: row.copyID, userID: row.userID, borrowed: row.BorrowedOn, due: due, returned: row.ReturnedOn, renewals: row.Renewals, sourceID: b.from.stored(0, row.SourceID), new: true}
 	if row.SourceID != "" {
 		b.bySource[row.SourceID] = l
 	}
@@ -488,6 +533,9 @@ func (b *loanBatch) judgeOpen(row loanRow, user *borrower, book *lentBook) (libr
 	if book.out() >= book.copies {
 		return library.Refused, errAllCopiesOut
 	}
+	if row.copyID != 0 && slices.ContainsFunc(book.loans, func(l *loan) bool { return l.copyID == row.copyID && l.returned == nil }) {
+		return library.Refused, library.ErrCopyOnLoan
+	}
 	if book.queue != nil && !book.queue.serve(user.id) {
 		return library.Refused, library.ErrOnHold
 	}
@@ -574,7 +622,11 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 			if l.returned == nil {
 				closedBy = nil
 			}
-			inserts = append(inserts, l.bookID, l.userID, l.borrowed, l.due, l.returned, l.fine, l.renewals, null(l.sourceID), mark, by, closedBy)
+			var copyID any
+			if l.copyID != 0 {
+				copyID = l.copyID
+			}
+			inserts = append(inserts, l.bookID, l.userID, copyID, l.borrowed, l.due, l.returned, l.fine, l.renewals, null(l.sourceID), mark, by, closedBy)
 		} else if l.closing {
 			if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ?, closed_by = ? WHERE id = ?`, *l.returned, l.fine, by, l.id); err != nil {
 				return err
@@ -592,7 +644,7 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 	started := t.stamp()
 	var claims []any
 	if len(fresh) > 0 {
-		if err := t.insertMany(ctx, `INSERT INTO loans (book_id, user_id, borrowed_on, due_on, returned_on, fine, renewals, source_id, opened_op, opened_by, closed_by) VALUES `, len(fresh), inserts); err != nil {
+		if err := t.insertMany(ctx, `INSERT INTO loans (book_id, user_id, copy_id, borrowed_on, due_on, returned_on, fine, renewals, source_id, opened_op, opened_by, closed_by) VALUES `, len(fresh), inserts); err != nil {
 			return err
 		}
 		// The ids of the new ones, by the operation that made them. They are in the order of the rows.

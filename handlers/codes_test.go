@@ -183,7 +183,7 @@ func TestCodes(t *testing.T) {
 		"renew-book": "POST /books/1/renew/1", "renew-loan": "POST /loans/1/renew", "return-loan": "POST /loans/1/return",
 		"place-hold": "POST /books/1/holds/1", "cancel-hold": "DELETE /books/1/holds/1", "list-holds": "GET /holds/",
 		"list-book-holds": "GET /books/1/holds", "list-user-holds": "GET /users/1/holds",
-		"get-stats": "GET /stats", "export-books": "GET /export/books.csv", "export-users": "GET /export/users.csv", "export-loans": "GET /export/loans.csv",
+		"get-stats": "GET /stats", "export-books": "GET /export/books.csv", "export-users": "GET /export/users.csv", "export-loans": "GET /export/loans.csv", "export-copies": "GET /export/copies.csv", "export-holds": "GET /export/holds.csv",
 		"get-account": "GET /users/1/account", "add-payment": "POST /users/1/payments " + `{"amount":3,"note":"cash"}`,
 		"add-waiver": "POST /users/1/waivers " + `{"amount":3,"reason":"lost in the post"}`, "add-charge": "POST /users/1/charges " + `{"amount":3,"reason":"lost"}`,
 		"list-keys": "GET /keys/", "create-key": "POST /keys/ " + `{"name":"Desk","role":"desk"}`, "revoke-key": "DELETE /keys/ADMIN",

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -14,15 +15,17 @@ import (
 )
 
 func (a *api) exports() []route {
-	list := make([]route, 0, 3)
+	var list []route
 	for _, f := range []struct {
 		file library.ExportFile
 		role role
 		text string
 	}{
 		{library.ExportBooks, desk, ""},
+		{library.ExportCopies, desk, ""},
 		{library.ExportUsers, admin, ""},
 		{library.ExportLoans, admin, "Those of deleted books and of deleted users are left out: there is nothing to import them for. "},
+		{library.ExportHolds, admin, "The active ones, in the order of the queues. "},
 	} {
 		list = append(list, newRoute(operation{
 			Method: "GET", Path: exportPath(f.file), ID: "export-" + string(f.file), Tag: tagReports, Success: 200, Role: f.role, NoStore: true, Produces: csvType,
@@ -48,18 +51,30 @@ const exportBytes = 400 << 10
 type ExportQuery struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" doc:"A page of so many records at the most."`
 	Cursor string `query:"cursor" maxLength:"200" doc:"Where the page before ended: follow the Link header instead of making one up."`
-
-	after library.ExportPlace
 }
 
-// Resolve reads the cursor.
-func (q *ExportQuery) Resolve(huma.Context) []error {
-	at, ok := readCursor(q.Cursor, 1)
-	if !ok {
-		return []error{errCursor}
+// after is the place that the cursor is of.
+func (q *ExportQuery) after(f library.ExportFile) (p library.ExportPlace, err error) {
+	parts := 1
+	if f.ByBook() {
+		parts = 2
 	}
-	q.after.ID = at[0]
-	return nil
+	at, ok := readCursor(q.Cursor, parts)
+	if !ok {
+		return p, humaProblem(http.StatusUnprocessableEntity, "", errCursor)
+	}
+	if p.ID = at[parts-1]; f.ByBook() {
+		p.BookID = at[0]
+	}
+	return p, nil
+}
+
+// exportCursor is the cursor of a place.
+func exportCursor(f library.ExportFile, p library.ExportPlace) string {
+	if f.ByBook() {
+		return makeCursor(p.BookID, p.ID)
+	}
+	return makeCursor(p.ID)
 }
 
 type exportOutput struct {
@@ -84,7 +99,11 @@ func (a *api) export(ctx context.Context, f library.ExportFile, in *ExportQuery)
 		return out, nil
 	}
 	limit := cmp.Or(in.Limit, library.MaxPageLimit)
-	rows, next, err := a.store.Export(ctx, f, in.after, limit)
+	after, err := in.after(f)
+	if err != nil {
+		return nil, err
+	}
+	rows, next, err := a.store.Export(ctx, f, after, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +119,7 @@ func (a *api) export(ctx context.Context, f library.ExportFile, in *ExportQuery)
 		}
 	}
 	if next != (library.ExportPlace{}) {
-		out.Link = a.link(ctx, exportPath(f), nil, limit, makeCursor(next.ID))
+		out.Link = a.link(ctx, exportPath(f), nil, limit, exportCursor(f, next))
 	}
 	out.Body = func(ctx huma.Context) { _, _ = ctx.BodyWriter().Write(text) }
 	return out, nil

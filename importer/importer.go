@@ -63,13 +63,15 @@ var (
 	userNeeds   = [][]string{{"card_number"}, {"email"}, {"source_id"}}
 	copyColumns = []string{"source_id", "barcode", "book_source_id", "isbn", "title", "author", "published_year", "status", "note", "added_on"}
 	copyNeeds   = [][]string{{"barcode"}, {"source_id"}}
+	holdColumns = []string{"source_id", "user_source_id", "card_number", "book_source_id", "barcode", "placed_on", "ready_on", "ready_until"}
+	holdNeeds   = [][]string{{"card_number", "barcode", "placed_on"}, {"user_source_id", "book_source_id", "placed_on"}}
 	loanColumns = []string{"source_id", "user_source_id", "card_number", "book_source_id", "barcode", "borrowed_on", "due_on", "returned_on", "renewals", "fine"}
 	loanNeeds   = [][]string{{"card_number", "barcode", "borrowed_on", "returned_on"}, {"user_source_id", "book_source_id", "borrowed_on", "returned_on"}}
 )
 
-// CheckColumns says which of the columns is none of a file's kind, which is books, copies, users or loans.
+// CheckColumns says which of the columns is none of a file's kind, which is books, copies, users, loans or holds.
 func CheckColumns(kind string, columns map[string]string) error {
-	known := map[string][]string{"books": bookColumns, "copies": copyColumns, "users": userColumns, "loans": loanColumns}[kind]
+	known := map[string][]string{"books": bookColumns, "copies": copyColumns, "users": userColumns, "loans": loanColumns, "holds": holdColumns}[kind]
 	for column := range columns {
 		if !slices.Contains(known, column) {
 			return fmt.Errorf("there is no column %.100q of %s; the columns are %s", column, kind, strings.Join(known, ", "))
@@ -112,6 +114,12 @@ func (m *Import) Loans(ctx context.Context, file string, r io.Reader) (Summary, 
 		})
 	// Also when it broke off: the next run counts from the start of the file.
 	return s, errors.Join(err, m.Store.EndLoans(context.WithoutCancel(ctx), loans))
+}
+
+// Holds imports who waits for which book: the columns source_id, card_number or user_source_id, barcode or book_source_id, placed_on,
+// ready_on and ready_until, in the order of the queues. Errors are those of Books.
+func (m *Import) Holds(ctx context.Context, file string, r io.Reader) (Summary, error) {
+	return run(ctx, m, file, r, &table{columns: holdColumns, needs: holdNeeds}, holdRow, m.Store.ImportHolds)
 }
 
 // run reads a file row by row and hands the rows to the store in batches. What it keeps of a row is some 30 bytes for each of

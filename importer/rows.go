@@ -239,31 +239,15 @@ func userRow(c cells, lenient bool) (r row[func(*library.User)], err error) {
 
 func loanRow(c cells, _ bool) (r row[library.LoanRecord], err error) {
 	var wrong []library.FieldError
-	date := func(column string) library.Date {
-		s, _ := c.get(column)
-		d, err := library.ParseDate(s)
-		if err != nil {
-			wrong = append(wrong, library.FieldError{Field: column, Message: "is " + err.Error()})
-		}
-		return d
-	}
+	date := func(column string) library.Date { return c.date(column, &wrong) }
 	c.identify("source_id", &r.record.SourceID)
 	c.identify("user_source_id", &r.record.UserSourceID)
 	c.identify("card_number", &r.record.CardNumber)
 	c.identify("book_source_id", &r.record.BookSourceID)
 	c.identify("barcode", &r.record.Barcode)
-	if utf8.RuneCountInString(r.record.SourceID) > library.MaxSourceID {
-		wrong = append(wrong, library.FieldError{Field: "source_id", Message: fmt.Sprintf("must be at most %d characters long", library.MaxSourceID)})
-	}
+	c.limitSource(r.record.SourceID, &wrong)
 	r.record.BorrowedOn = date("borrowed_on")
-	if s, _ := c.get("returned_on"); s != "" {
-		d := date("returned_on")
-		r.record.ReturnedOn = &d
-	}
-	if s, _ := c.get("due_on"); s != "" {
-		d := date("due_on")
-		r.record.DueOn = &d
-	}
+	r.record.ReturnedOn, r.record.DueOn = c.dateOrNil("returned_on", &wrong), c.dateOrNil("due_on", &wrong)
 	renewals, _ := c.number("renewals", &wrong)
 	r.record.Renewals = int(renewals)
 	if fine, given := c.number("fine", &wrong); given && r.record.ReturnedOn != nil {
@@ -274,12 +258,63 @@ func loanRow(c cells, _ bool) (r row[library.LoanRecord], err error) {
 	}
 	if r.record.SourceID != "" {
 		r.keys = []key{keyOf("source_id", r.record.SourceID)}
-		says := []string{r.record.UserSourceID, r.record.CardNumber, r.record.BookSourceID, r.record.Barcode, r.record.BorrowedOn.String()}
-		for _, column := range []string{"due_on", "returned_on", "renewals", "fine"} {
-			cell, _ := c.get(column)
-			says = append(says, cell)
-		}
-		r.says = uint32(hashOf(says...))
+		r.says = c.says(loanColumns)
+	}
+	return r, nil
+}
+
+// says tells the row from one with another cell in one of the columns.
+func (c cells) says(columns []string) uint32 {
+	var said []string
+	for _, column := range columns {
+		cell, _ := c.get(column)
+		said = append(said, cell)
+	}
+	return uint32(hashOf(said...))
+}
+
+// date is the cell of a column as a date.
+func (c cells) date(column string, wrong *[]library.FieldError) library.Date {
+	s, _ := c.get(column)
+	d, err := library.ParseDate(s)
+	if err != nil {
+		*wrong = append(*wrong, library.FieldError{Field: column, Message: "is " + err.Error()})
+	}
+	return d
+}
+
+// dateOrNil is date for a column that may be empty.
+func (c cells) dateOrNil(column string, wrong *[]library.FieldError) *library.Date {
+	if s, _ := c.get(column); s == "" {
+		return nil
+	}
+	d := c.date(column, wrong)
+	return &d
+}
+
+// limitSource refuses a source id that is too long.
+func (c cells) limitSource(sourceID string, wrong *[]library.FieldError) {
+	if utf8.RuneCountInString(sourceID) > library.MaxSourceID {
+		*wrong = append(*wrong, library.FieldError{Field: "source_id", Message: fmt.Sprintf("must be at most %d characters long", library.MaxSourceID)})
+	}
+}
+
+func holdRow(c cells, _ bool) (r row[library.HoldRecord], err error) {
+	var wrong []library.FieldError
+	c.identify("source_id", &r.record.SourceID)
+	c.identify("user_source_id", &r.record.UserSourceID)
+	c.identify("card_number", &r.record.CardNumber)
+	c.identify("book_source_id", &r.record.BookSourceID)
+	c.identify("barcode", &r.record.Barcode)
+	c.limitSource(r.record.SourceID, &wrong)
+	r.record.PlacedOn = c.date("placed_on", &wrong)
+	r.record.ReadyOn, r.record.ReadyUntil = c.dateOrNil("ready_on", &wrong), c.dateOrNil("ready_until", &wrong)
+	if wrong != nil {
+		return r, library.ErrInvalid.About(wrong...)
+	}
+	if r.record.SourceID != "" {
+		r.keys = []key{keyOf("source_id", r.record.SourceID)}
+		r.says = c.says(holdColumns)
 	}
 	return r, nil
 }

@@ -16,24 +16,33 @@ type ExportFile string
 
 // The files of an export.
 const (
-	ExportBooks ExportFile = "books"
-	ExportUsers ExportFile = "users"
-	ExportLoans ExportFile = "loans"
+	ExportBooks  ExportFile = "books"
+	ExportCopies ExportFile = "copies"
+	ExportUsers  ExportFile = "users"
+	ExportLoans  ExportFile = "loans"
+	// ExportHolds has those that are active, in the order of the queues.
+	ExportHolds ExportFile = "holds"
 )
 
 // exportColumns are the first lines of the files.
 var exportColumns = map[ExportFile][]string{
-	ExportBooks: {"source_id", "barcode", "isbn", "title", "author", "published_year", "language", "category", "copies"},
-	ExportUsers: {"source_id", "card_number", "email", "name", "status", "status_reason", "balance"},
-	ExportLoans: {"source_id", "user_source_id", "card_number", "book_source_id", "barcode", "borrowed_on", "due_on", "returned_on", "renewals", "fine"},
+	ExportBooks:  {"source_id", "barcode", "isbn", "title", "author", "published_year", "language", "category", "copies"},
+	ExportCopies: {"source_id", "book_source_id", "barcode", "status", "note", "added_on"},
+	ExportUsers:  {"source_id", "card_number", "email", "name", "status", "status_reason", "balance"},
+	ExportLoans:  {"source_id", "user_source_id", "card_number", "book_source_id", "barcode", "borrowed_on", "due_on", "returned_on", "renewals", "fine"},
+	ExportHolds:  {"source_id", "user_source_id", "card_number", "book_source_id", "placed_on", "ready_on", "ready_until"},
 }
 
 // Columns are the names of the file's columns.
 func (f ExportFile) Columns() []string { return exportColumns[f] }
 
+// ByBook reports whether the rows are in the order of their books' ids first, and then of their own: then the copies of a book keep
+// their order, and the holds theirs, when they are imported.
+func (f ExportFile) ByBook() bool { return f == ExportCopies || f == ExportHolds }
+
 // ExportPlace is the place of a row in a file: behind it the rest is read. Its zero value is the beginning, and the end.
 type ExportPlace struct {
-	// BookID counts in the file of holds, which is in the order of the books' queues.
+	// BookID counts in a file that is ByBook.
 	BookID int64
 	ID     int64
 }

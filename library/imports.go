@@ -30,6 +30,19 @@ type Importer interface {
 	// word, but that no more copies may be out than there are: neither limits nor the copies of another day keep it out.
 	ImportLoans(ctx context.Context, run *LoanRun, rows []LoanRecord) ([]Imported, error)
 	EndLoans(ctx context.Context, run LoanRun) error
+	// ImportHolds puts a batch of holds at the ends of their books' queues, in the order of the file. A row is known by its source id,
+	// else by its user and book. Neither limits nor blocks keep it out.
+	ImportHolds(ctx context.Context, rows []HoldRecord) ([]Imported, error)
+}
+
+// HoldRecord is an active hold as a library's records name it.
+type HoldRecord struct {
+	SourceID                 string
+	UserSourceID, CardNumber string
+	BookSourceID, Barcode    string
+	PlacedOn                 Date
+	// ReadyOn and ReadyUntil are the days on which a copy is set aside for it; nil while it waits. Where no copy is left, it waits.
+	ReadyOn, ReadyUntil *Date
 }
 
 // CopyRecord is a copy as a library's records name it. What is zero is not said.
