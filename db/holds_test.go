@@ -291,3 +291,199 @@ func TestHold_older_release(t *testing.T) {
 		dbtest.CheckRules(t, pool, library.DefaultPolicy)
 	})
 }
+
+// TestHold_dates: holds and due dates are of the library's calendar: over midnight, month ends, both changes of the clock and days on
+// which it is closed.
+func TestHold_dates(t *testing.T) {
+	for _, test := range []struct {
+		zone, closed       string
+		returned           string // when the copy comes back
+		last, after        string // the last moment of the hold, and the first behind it
+		until              string
+		borrowed, due      string // when it is picked up, and until when that is
+		renewed, renewedTo string
+	}{
+		{zone: "Europe/Berlin", returned: "2026-03-27T23:59:59+01:00", last: "2026-03-30T23:59:59+02:00", after: "2026-03-31T00:00:00+02:00", until: "2026-03-30",
+			borrowed: "2026-03-28T23:30:00+01:00", due: "2026-04-11", renewed: "2026-03-29T03:00:00+02:00", renewedTo: "2026-04-12"}, // the clock goes forward
+		{zone: "Europe/Berlin", returned: "2026-10-24T00:00:00+02:00", last: "2026-10-27T23:59:59+01:00", after: "2026-10-28T00:00:00+01:00", until: "2026-10-27",
+			borrowed: "2026-10-25T02:30:00+01:00", due: "2026-11-08", renewed: "2026-10-25T23:59:00+01:00", renewedTo: "2026-11-08"}, // and back
+		{zone: "America/Los_Angeles", returned: "2026-02-27T23:59:00-08:00", last: "2026-03-02T23:59:59-08:00", after: "2026-03-03T00:00:00-08:00", until: "2026-03-02",
+			borrowed: "2026-03-01T00:00:00-08:00", due: "2026-03-15", renewed: "2026-03-15T23:59:59-07:00", renewedTo: "2026-03-29"}, // while it is tomorrow in UTC
+		{zone: "Pacific/Auckland", closed: "2026-12-24..2027-01-01, 2027-01-09", returned: "2026-12-22T08:00:00+13:00", last: "2027-01-03T23:59:59+13:00",
+			after: "2027-01-04T00:00:00+13:00", until: "2027-01-03", borrowed: "2026-12-26T09:00:00+13:00", due: "2027-01-10", renewed: "2027-01-02T09:00:00+13:00", renewedTo: "2027-01-16"},
+	} {
+		t.Run(test.zone+" "+test.returned, func(t *testing.T) {
+			dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+				var c clock
+				p := library.DefaultPolicy
+				p.Location = zone(t, test.zone)
+				closed, err := library.ParseClosedDays(test.closed)
+				refused(t, err, "")
+				p.Closed = closed
+				s := d.Open(t, at(&c, p))
+				b, holder, ada, bob := newBook(t, s, 1), newUser(t, s), newUser(t, s), newUser(t, s)
+				c.set(t, test.returned)
+				_, err = s.Borrow(ctx, b.ID, holder.ID)
+				refused(t, err, "")
+				for _, u := range []library.User{ada, bob} {
+					_, err = s.PlaceHold(ctx, b.ID, u.ID)
+					refused(t, err, "")
+				}
+				back, err := s.Return(ctx, b.ID, holder.ID)
+				refused(t, err, "")
+				same(t, "ready until", test.until, back.After.SetAsideFor.ReadyUntil.String())
+				c.set(t, test.last)
+				same(t, "at its last moment", []string{sprint(ada.ID, " ready until ", test.until), sprint(bob.ID, " waiting at 1")}, queueOf(t, s, b.ID))
+				c.set(t, test.after)
+				next := sprint(bob.ID, " ready until ", p.PickUpUntil(p.Today(c.now())))
+				same(t, "a moment later", []string{next}, queueOf(t, s, b.ID))
+				_, err = s.PreviewBorrow(ctx, b.ID, ada.ID)
+				reasons(t, err, library.ErrOnHold.Code)
+				_, err = s.PreviewBorrow(ctx, b.ID, bob.ID)
+				refused(t, err, "")
+				// Or it is picked up.
+				refused(t, s.CancelHold(ctx, b.ID, bob.ID), "")
+				c.set(t, test.borrowed)
+				tried, tryErr := s.PreviewBorrow(ctx, b.ID, ada.ID)
+				got, err := s.Borrow(ctx, b.ID, ada.ID)
+				if err != nil || tryErr != nil || got.DueDate.String() != test.due || tried.DueDate.String() != test.due {
+					t.Errorf("due on %s, and tried %s, want %s: %v, %v", got.DueDate, tried.DueDate, test.due, err, tryErr)
+				}
+				c.set(t, test.renewed)
+				if got, err = s.Renew(ctx, b.ID, ada.ID); err != nil || got.DueDate.String() != test.renewedTo {
+					t.Errorf("renewed until %s, want %s: %v", got.DueDate, test.renewedTo, err)
+				}
+				dbtest.CheckRules(t, d.SQL(t), p)
+			})
+		})
+	}
+}
+
+// TestHold_lists: what has lapsed since the last write is as it is today in every list, and a list of books is one statement but for
+// the one that looks at those that have lapsed.
+func TestHold_lists(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		s := d.Open(t, at(&c, library.DefaultPolicy))
+		var books []library.Book
+		var waiters []library.User
+		for i := range 6 { // of each a copy that is set aside, and of every other one somebody more who waits
+			b, holder := newBook(t, s, 1), newUser(t, s)
+			_, err := s.Borrow(ctx, b.ID, holder.ID)
+			refused(t, err, "")
+			for range 1 + i%2 {
+				u := newUser(t, s)
+				waiters = append(waiters, u)
+				_, err = s.PlaceHold(ctx, b.ID, u.ID)
+				refused(t, err, "")
+			}
+			_, err = s.Return(ctx, b.ID, holder.ID)
+			refused(t, err, "")
+			books = append(books, b)
+		}
+		all := func(f library.HoldFilter) (ids []string) {
+			t.Helper()
+			for page := (library.HoldPage{Limit: 2}); ; {
+				holds, next, err := s.FindHolds(ctx, f, page)
+				refused(t, err, "")
+				for _, h := range holds {
+					ids = append(ids, shortly(h))
+				}
+				if page.After = next; next.ID == 0 {
+					return ids
+				}
+			}
+		}
+		free := func(available bool) (n int) {
+			t.Helper()
+			found, _, err := s.SearchBooks(ctx, library.BookQuery{Available: &available}, nil, 100)
+			refused(t, err, "")
+			listed, _, err := s.FindBooks(ctx, library.Page{Limit: 100})
+			refused(t, err, "")
+			for _, b := range listed {
+				if b.Available() == available {
+					n++
+				}
+			}
+			if len(found) != n {
+				t.Errorf("available %t: %d are found, %d are listed", available, len(found), n)
+			}
+			for _, b := range found {
+				if b.Available() != available {
+					t.Errorf("found by available=%t: %+v", available, b)
+				}
+			}
+			return n
+		}
+		for _, day := range []struct {
+			name                 string
+			days                 int
+			shelf, waiting, free int
+		}{
+			{"as it was written", 0, 6, 3, 0}, {"the first have lapsed", 4, 3, 0, 3}, {"the last day of the others", 3, 3, 0, 3}, {"all have", 1, 0, 0, 6},
+		} {
+			c.addDays(day.days)
+			shelf, waiting := all(library.HoldFilter{Status: library.HoldReady}), all(library.HoldFilter{Status: library.HoldWaiting})
+			if len(shelf) != day.shelf || len(waiting) != day.waiting || len(all(library.HoldFilter{})) != day.shelf+day.waiting {
+				t.Errorf("%s: on the shelf %q, waiting %q, together %q", day.name, shelf, waiting, all(library.HoldFilter{}))
+			}
+			if n := free(true); n != day.free || free(false) != 6-n {
+				t.Errorf("%s: %d are free, want %d", day.name, n, day.free)
+			}
+			var ofBooks, ofUsers []string
+			for _, b := range books {
+				ofBooks = append(ofBooks, all(library.HoldFilter{BookID: b.ID})...)
+				if ready := all(library.HoldFilter{BookID: b.ID, Status: library.HoldReady}); len(ready) > 1 {
+					t.Errorf("%s: %q", day.name, ready)
+				}
+			}
+			for _, u := range waiters {
+				ofUsers = append(ofUsers, all(library.HoldFilter{UserID: u.ID})...)
+			}
+			same(t, day.name+": by user and by book", ofBooks, ofUsers)
+			same(t, day.name+": by queue and by book", ofBooks, all(library.HoldFilter{}))
+		}
+		for _, f := range []library.HoldFilter{{BookID: 1 << 40}, {UserID: 1 << 40}} {
+			if _, _, err := s.FindHolds(ctx, f, library.HoldPage{Limit: 1}); library.CodeOf(err) != "book_not_found" && library.CodeOf(err) != "user_not_found" {
+				t.Errorf("%+v: %v", f, err)
+			}
+		}
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+	})
+}
+
+// TestHold_limit: holds that have lapsed, also those of which nobody has written that they became ready, do not count.
+func TestHold_limit(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		p := library.DefaultPolicy
+		p.HoldLimit, p.BorrowLimit = 1, 3
+		s := d.Open(t, at(&c, p))
+		holder, first, u := newUser(t, s), newUser(t, s), newUser(t, s)
+		a, b := newBook(t, s, 1), newBook(t, s, 1)
+		for _, book := range []library.Book{a, b} {
+			_, err := s.Borrow(ctx, book.ID, holder.ID)
+			refused(t, err, "")
+		}
+		for _, who := range []library.User{first, u} {
+			_, err := s.PlaceHold(ctx, a.ID, who.ID)
+			refused(t, err, "")
+		}
+		_, err := s.Return(ctx, a.ID, holder.ID)
+		refused(t, err, "")
+		for _, step := range []struct {
+			days int
+			code string
+		}{{0, "hold_limit"}, {4, "hold_limit"}, {3, "hold_limit"}, {1, ""}} { // the first lapses on the 5th, and on the 9th what then became ready
+			c.addDays(step.days)
+			_, err := s.PlaceHold(ctx, b.ID, u.ID)
+			refused(t, err, step.code)
+			if step.code != "" {
+				reasons(t, err, step.code)
+			}
+		}
+		dbtest.CheckRules(t, d.SQL(t), p)
+	})
+}
