@@ -283,7 +283,7 @@ func TestDesk_session_ends(t *testing.T) {
 	p.press(other + "\r")
 	p.shows("main", "made under another key")
 	p.accessible("desk-other-key")
-	p.click("main button", "Send them")
+	p.click("main button", "Send")
 	p.line("Done", "Book A", "Returned from Ada")
 	p.click("button", "Log out")
 	p.wait(`document.activeElement.id === "key"`)

@@ -93,7 +93,7 @@ function queue() {
     return html`<div class="notice look"><p>${text.otherKey(n)}</p>
       <p class="buttons">${button(text.sendAll, sendAll)} ${button(text.dropAll, dropAll)}</p></div>`;
   }
-  if (state.locked) return html`<p class="notice look">${text.keyNeeded(n)}</p>`;
+  if (state.locked) return nothing; // the form for it says so
   if (desk.stopped) return html`<p class="notice no"><b>${words.tone.no}</b> ${text[desk.stopped](n)}</p>`;
   return html`<p class="quiet waiting">${text.waiting(n)}</p>`;
 }

@@ -32,7 +32,7 @@ start(screens, "desk", () => html`
     ${whose()}
   </header>
   <main class="page" id="content" tabindex="-1">
-    ${state.locked ? html`<h1 tabindex="-1">${words.key.title}</h1>${notice()}${keyForm()}` : notice()}
+    ${state.locked ? html`<h1 tabindex="-1">${words.key.title}</h1>${notice()}${keyForm(interrupted() ? words.desk.keyNeeded(desk.queue.length) : words.key.text)}` : notice()}
     ${state.locked && !interrupted() ? nothing : content()}
   </main>`, () => {
   show("desk");

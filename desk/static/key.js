@@ -45,7 +45,7 @@ export async function logOut() {
   focus();
 }
 
-export const keyForm = (text = words.key.text) => html`
+export const keyForm = (text) => html`
   <form class="card key" autocomplete="off" @submit=${logIn}>
     <p>${text}</p>
     <label>${words.key.key}<input id="key" name="key" type="password" required autocapitalize="off" spellcheck="false" autocomplete="off"></label>

@@ -49,8 +49,8 @@ export const words = {
     busy: (n) => `The server does not answer yet. ${plural(n, "scan waits", "scans wait")}; nothing is lost`,
     keyNeeded: (n) => (n ? `A key is needed to go on. ${plural(n, "scan waits", "scans wait")}; nothing is lost` : "A key is needed."),
     otherKey: (n) => `${plural(n, "scan was", "scans were")} made under another key. Send now, or throw away?`,
-    sendAll: "Send them",
-    dropAll: "Throw them away",
+    sendAll: "Send",
+    dropAll: "Throw away",
     soundOn: "Sound is on",
     soundOff: "Sound is off",
 
