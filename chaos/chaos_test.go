@@ -3,6 +3,7 @@ package chaos
 import (
 	"bytes"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -509,7 +510,7 @@ func (c *chaos) check() {
 	// One effect to a key: what was answered under it is answered again, and nothing more comes of it (the counts follow).
 	n := 0
 	for key, r := range j.answers {
-		if a := client.send(r.request); a.status != r.status || string(a.body) != r.answer {
+		if a := client.send(r.request); a.status != r.status || string(a.body) != r.answer && !(c.library.plain && agree([]byte(r.answer), a.body)) {
 			c.library.wrong("%s %s under %s was %d %s; again it is %v", r.method, r.path, key, r.status, r.answer, a)
 		}
 		if n++; n == 400 {
@@ -558,7 +559,7 @@ func (c *chaos) check() {
 	}
 	rows, err := pool.Query(`
 		SELECT l.book_id, l.user_id, COUNT(*), COUNT(l.returned_on), SUM(l.renewals) FROM loans l JOIN books b ON b.id = l.book_id
-		WHERE b.title NOT LIKE 'Imported %' GROUP BY l.book_id, l.user_id`)
+		WHERE b.title NOT LIKE 'Imported %' AND b.title NOT LIKE 'Late %' GROUP BY l.book_id, l.user_id`)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -613,6 +614,30 @@ func (c *chaos) check() {
 		}
 		c.t.Error(line)
 	}
+}
+
+// agree reports whether two answers say the same as far as both say anything: one release kept it under a key, and another with more
+// fields, or fewer, has given it.
+func agree(a, b []byte) bool {
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && alike(x, y)
+}
+
+func alike(x, y any) bool {
+	switch x := x.(type) {
+	case map[string]any:
+		y, ok := y.(map[string]any)
+		for name, value := range x {
+			if other, both := y[name]; both && !alike(value, other) {
+				return false
+			}
+		}
+		return ok
+	case []any:
+		y, ok := y.([]any)
+		return ok && slices.EqualFunc(x, y, alike)
+	}
+	return x == y
 }
 
 var metricLine = regexp.MustCompile(`(?m)^(\S+) (\S+)$`)

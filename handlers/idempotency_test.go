@@ -125,3 +125,17 @@ func TestIdempotencyKey_bad(t *testing.T) {
 	exchange(t, addr, two)[0].problem(422, library.ErrInvalid.Code, "header.Idempotency-Key")
 	call(t, app, "GET", "/books/1", "").want(200)
 }
+
+// What a release kept under a key that knew no status is given again with the one that everybody had then.
+func TestIdempotencyKey_older_answer(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		app := newApp(d.Open(t))
+		made := call(t, app, "POST", "/users/", ada, "Idempotency-Key: k").want(201)
+		if _, err := d.SQL(t).Exec(`UPDATE idempotency_keys SET answer = '{"Version":1,"Result":{"ID":1,"Name":"Ada Lovelace","Email":"Ada@example.org","CardNumber":"C1","TotalFines":0,"BorrowedBooks":[]}}' WHERE id = 'k'`); err != nil {
+			t.Fatal(err)
+		}
+		if again := call(t, app, "POST", "/users/", ada, "Idempotency-Key: k").want(201); again.body != made.body {
+			t.Errorf("got %s, want %s", again.body, made.body)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 
@@ -64,7 +65,8 @@ type User struct {
 func wireUser(u library.User) User {
 	return User{
 		ID: u.ID, Name: u.Name, Email: orNull(&u.Email), CardNumber: orNull(&u.CardNumber),
-		TotalFines: u.TotalFines, Status: string(u.Status), StatusReason: orNull(&u.StatusReason), BorrowedBooks: wireBooks(u.BorrowedBooks),
+		TotalFines: u.TotalFines, Status: string(cmp.Or(u.Status, library.UserActive)), // an answer that an older release kept under a key has none
+		StatusReason: orNull(&u.StatusReason), BorrowedBooks: wireBooks(u.BorrowedBooks),
 	}
 }
 
