@@ -156,39 +156,43 @@ func (k keyless) Authenticate(context.Context, string) (library.Caller, error) {
 	return library.Caller{}, k.err
 }
 
+const (
+	sampleBook = `{"title":"Dune","author":"Herbert","isbn":"9780441013593","barcode":"B1"}`
+	sampleUser = `{"name":"Ada","email":"ada@example.org","card_number":"C1"}`
+)
+
+// sampleRequests have a request for each operation: the method, the path and the body. TOKEN stands for a key, and ADMIN for its id.
+var sampleRequests = map[string]string{
+	"list-books": "GET /books/", "create-book": "POST /books/ " + sampleBook, "get-book": "GET /books/1", "replace-book": "PUT /books/1 " + sampleBook,
+	"update-book": "PATCH /books/1 " + sampleBook, "delete-book": "DELETE /books/1",
+	"list-copies": "GET /books/1/copies", "create-copy": "POST /books/1/copies " + `{"barcode":"L1"}`, "get-copy": "GET /copies/1",
+	"update-copy": "PATCH /copies/1 " + `{"note":"torn"}`, "delete-copy": "DELETE /copies/1",
+	"scan": "GET /scan/?code=B1", "create-loan": "POST /loans/ " + `{"user_id":1,"book_id":1}`, "create-return": "POST /returns/ " + `{"book_id":1}`, "lose-loan": "POST /loans/1/lost {}",
+	"list-users": "GET /users/", "create-user": "POST /users/ " + sampleUser, "get-user": "GET /users/1", "replace-user": "PUT /users/1 " + sampleUser,
+	"update-user": "PATCH /users/1 " + sampleUser, "delete-user": "DELETE /users/1",
+	"borrow-book": "POST /books/1/borrow/1", "return-book": "POST /books/1/return/1",
+	"list-loans": "GET /loans/", "get-loan": "GET /loans/1", "list-user-loans": "GET /users/1/loans",
+	"renew-book": "POST /books/1/renew/1", "renew-loan": "POST /loans/1/renew", "return-loan": "POST /loans/1/return",
+	"place-hold": "POST /books/1/holds/1", "cancel-hold": "DELETE /books/1/holds/1", "list-holds": "GET /holds/",
+	"list-book-holds": "GET /books/1/holds", "list-user-holds": "GET /users/1/holds",
+	"get-stats": "GET /stats", "export-books": "GET /export/books.csv", "export-users": "GET /export/users.csv", "export-loans": "GET /export/loans.csv", "export-copies": "GET /export/copies.csv", "export-holds": "GET /export/holds.csv",
+	"get-account": "GET /users/1/account", "add-payment": "POST /users/1/payments " + `{"amount":3,"note":"cash"}`,
+	"add-waiver": "POST /users/1/waivers " + `{"amount":3,"reason":"lost in the post"}`, "add-charge": "POST /users/1/charges " + `{"amount":3,"reason":"lost"}`,
+	"list-keys": "GET /keys/", "create-key": "POST /keys/ " + `{"name":"Desk","role":"desk"}`, "revoke-key": "DELETE /keys/ADMIN",
+	"begin-session": "POST /session " + `{"key":"TOKEN"}`, "end-session": "DELETE /session",
+	"check-liveness": "GET /livez", "check-readiness": "GET /readyz", "explain-problem": "GET /problems/invalid",
+}
+
 // TestCodes meets each problem that the document says an operation can answer, from an empty library on. Those that hang
 // on the state of the database's server, or on two requests at one instant, are the store's to provoke: here it is told to
 // answer so, and db's tests see that it does (TestOutcome…, TestIdempotency…, TestGate…).
 func TestCodes(t *testing.T) {
-	const (
-		book = `{"title":"Dune","author":"Herbert","isbn":"9780441013593","barcode":"B1"}`
-		user = `{"name":"Ada","email":"ada@example.org","card_number":"C1"}`
-	)
+	const book, user = sampleBook, sampleUser
+	requests := maps.Clone(sampleRequests)
 	byStore := map[string]*library.Error{
 		"unavailable": library.ErrUnavailable, "overloaded": library.ErrOverloaded,
 		"unknown_outcome": library.ErrUnknownOutcome, "storage_full": library.ErrStorageFull, "idempotency_key_in_use": library.ErrIdempotencyKeyInUse,
 		"overdue": library.ErrOverdue, "blocked": library.ErrBlocked, "fines_owed": library.ErrFinesOwed,
-	}
-	// What each operation is asked where nothing else is said.
-	requests := map[string]string{
-		"list-books": "GET /books/", "create-book": "POST /books/ " + book, "get-book": "GET /books/1", "replace-book": "PUT /books/1 " + book,
-		"update-book": "PATCH /books/1 " + book, "delete-book": "DELETE /books/1",
-		"list-copies": "GET /books/1/copies", "create-copy": "POST /books/1/copies " + `{"barcode":"L1"}`, "get-copy": "GET /copies/1",
-		"update-copy": "PATCH /copies/1 " + `{"note":"torn"}`, "delete-copy": "DELETE /copies/1",
-		"scan": "GET /scan/?code=B1", "create-loan": "POST /loans/ " + `{"user_id":1,"book_id":1}`, "create-return": "POST /returns/ " + `{"book_id":1}`, "lose-loan": "POST /loans/1/lost {}",
-		"list-users": "GET /users/", "create-user": "POST /users/ " + user, "get-user": "GET /users/1", "replace-user": "PUT /users/1 " + user,
-		"update-user": "PATCH /users/1 " + user, "delete-user": "DELETE /users/1",
-		"borrow-book": "POST /books/1/borrow/1", "return-book": "POST /books/1/return/1",
-		"list-loans": "GET /loans/", "get-loan": "GET /loans/1", "list-user-loans": "GET /users/1/loans",
-		"renew-book": "POST /books/1/renew/1", "renew-loan": "POST /loans/1/renew", "return-loan": "POST /loans/1/return",
-		"place-hold": "POST /books/1/holds/1", "cancel-hold": "DELETE /books/1/holds/1", "list-holds": "GET /holds/",
-		"list-book-holds": "GET /books/1/holds", "list-user-holds": "GET /users/1/holds",
-		"get-stats": "GET /stats", "export-books": "GET /export/books.csv", "export-users": "GET /export/users.csv", "export-loans": "GET /export/loans.csv", "export-copies": "GET /export/copies.csv", "export-holds": "GET /export/holds.csv",
-		"get-account": "GET /users/1/account", "add-payment": "POST /users/1/payments " + `{"amount":3,"note":"cash"}`,
-		"add-waiver": "POST /users/1/waivers " + `{"amount":3,"reason":"lost in the post"}`, "add-charge": "POST /users/1/charges " + `{"amount":3,"reason":"lost"}`,
-		"list-keys": "GET /keys/", "create-key": "POST /keys/ " + `{"name":"Desk","role":"desk"}`, "revoke-key": "DELETE /keys/ADMIN",
-		"begin-session": "POST /session " + `{"key":"TOKEN"}`, "end-session": "DELETE /session",
-		"check-liveness": "GET /livez", "check-readiness": "GET /readyz", "explain-problem": "GET /problems/invalid",
 	}
 	// What comes before it, and the request itself where it differs, by the code or by the operation and the code.
 	another := "POST /books/ " + `{"title":"Another","author":"A"}`
