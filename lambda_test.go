@@ -752,3 +752,39 @@ func TestLambda_events(t *testing.T) {
 		}
 	}
 }
+
+// TestLambda_exports: a file comes out page by page through each door, and the pages one behind the other are what a port sends.
+func TestLambda_exports(t *testing.T) {
+	d := database(t, "sqlite")
+	store := d.Open(t)
+	for i := range 1500 {
+		if _, err := store.ImportUsers(context.Background(), []func(*library.User){func(u *library.User) { u.CardNumber, u.Name = fmt.Sprint("c", i), "=N" }}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := start(t, append(configure(t, d), open...)...)
+	p.await(t, "/readyz", 200)
+	want := p.call(t, lambdatest.Request{Method: "GET", Target: "/export/users.csv"})
+	if want.Status != 200 || strings.Count(want.Body, "\n") != 1501 || want.Headers.Get("Link") != "" {
+		t.Fatalf("through a port: got %d, %d lines, %q", want.Status, strings.Count(want.Body, "\n"), want.Headers.Get("Link"))
+	}
+	f := startFunction(t, configure(t, d)...)
+	f.await(t)
+	for _, door := range doors {
+		var got strings.Builder
+		pages := 0
+		for target := "/export/users.csv"; target != ""; pages++ {
+			a := f.call(t, door, lambdatest.Request{Method: "GET", Target: target})
+			if a.Status != 200 {
+				t.Fatalf("%s: got %d %s", door, a.Status, a.Body)
+			}
+			got.WriteString(a.Body)
+			link, _, _ := strings.Cut(strings.TrimPrefix(a.Headers.Get("Link"), "<"), ">")
+			target = link
+		}
+		if got.String() != want.Body || pages != 2 {
+			t.Errorf("%s: got %d bytes in %d pages, want %d in 2", door, got.Len(), pages, len(want.Body))
+		}
+	}
+	f.stop(t)
+}
