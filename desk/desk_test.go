@@ -173,6 +173,18 @@ func TestPicture(t *testing.T) {
 	}
 }
 
+// TestDesk_back_and_out: a book that comes back goes right out to the next reader, scanned faster than anything is answered.
+func TestDesk_back_and_out(t *testing.T) {
+	s := shelf(t, "A")
+	s.call("POST", "/books/1/borrow/1", nil)
+	p := s.open("/desk")
+	p.wait(`document.activeElement.id === "box"`)
+	s.delay.Store(int64(200 * time.Millisecond))
+	p.press("B-A\rC-GRACE\rB-A\r")
+	p.line("Done", "Book A", "Lent to Grace Hopper")
+	p.lineAt(3, "Done", "Book A", "Returned from Ada Lovelace")
+}
+
 // later has the page's clock go on by so many seconds.
 func (p *tab) later(seconds int) {
 	p.t.Helper()
@@ -218,7 +230,7 @@ func TestDesk_lost_answers(t *testing.T) {
 	p := s.open("/desk")
 	p.scan("C-ADA")
 	p.line("Done", "Ada")
-	s.at("POST", "/loans/", lost, lost, lost, lost)
+	s.at("POST", "/loans/", slices.Repeat([]fate{lost}, 9)...) // Chromium itself sends again, up to three times
 	p.scan("B-A")
 	p.line("Done", "Book A", "Lent to Ada Lovelace")
 	p.idle()
@@ -230,7 +242,7 @@ func TestDesk_lost_answers(t *testing.T) {
 	if s.ask("GET", "/loans/", nil, &loans); len(loans) != 1 {
 		t.Errorf("got %d loans, want 1: %v", len(loans), loans)
 	}
-	if n := s.count("POST /loans/"); n < 5 {
+	if n := s.count("POST /loans/"); n < 10 {
 		t.Errorf("asked %d times", n)
 	}
 }
