@@ -24,8 +24,8 @@ func (d *desk) importLoans() {
 	var want importer.Summary
 	var do func()
 	for _, o := range d.past {
-		if o.book == b && o.user == u && o.borrowedOn == d.today {
-			return // lent and brought back today: which of the two is meant has tests of its own
+		if o.book == b && o.user == u && (o.borrowedOn == d.today || l != nil && o.borrowedOn == l.borrowedOn) {
+			return // lent twice on one day: which of the two is meant has tests of its own
 		}
 	}
 	switch h := b.holdOf(u); {
