@@ -487,3 +487,46 @@ func TestHold_limit(t *testing.T) {
 		dbtest.CheckRules(t, d.SQL(t), p)
 	})
 }
+
+// TestHold_round_trips: a list of books is one statement, and a second one where holds have lapsed since their books were written,
+// however many; a user with books is one, and then two.
+func TestHold_round_trips(t *testing.T) {
+	d, proxy := dbtest.MySQL(t).Through(t)
+	var c clock
+	c.set(t, "2026-03-01T12:00:00Z")
+	p := library.DefaultPolicy
+	p.BorrowLimit = 20
+	s := d.Open(t, at(&c, p))
+	s.NoSweeps()
+	holder := newUser(t, s)
+	for range 10 {
+		b := newBook(t, s, 2)
+		for _, u := range []library.User{holder, newUser(t, s)} {
+			_, err := s.Borrow(ctx, b.ID, u.ID)
+			refused(t, err, "")
+		}
+		u := newUser(t, s)
+		_, err := s.PlaceHold(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		out, _, err := s.FindLoans(ctx, library.LoanFilter{BookID: b.ID}, library.LoanPage{Limit: 1})
+		refused(t, err, "")
+		_, err = s.ReturnLoan(ctx, out[0].ID)
+		refused(t, err, "")
+	}
+	for _, days := range []int{0, 4} {
+		c.addDays(days)
+		want := 1
+		if days > 0 {
+			want = 2
+		}
+		for name, read := range map[string]func() error{
+			"books": func() error { _, _, err := s.FindBooks(ctx, library.Page{Limit: 50}); return err },
+			"user":  func() error { _, err := s.FindUser(ctx, holder.ID); return err },
+		} {
+			var err error
+			if sent := proxy.Record(func() { err = read() }); err != nil || len(sent) != want {
+				t.Errorf("%s after %d days: %v, %d statements, want %d: %q", name, days, err, len(sent), want, sent)
+			}
+		}
+	}
+}

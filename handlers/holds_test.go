@@ -1,0 +1,103 @@
+package handlers_test
+
+import (
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/google/go-cmp/cmp"
+
+	"library-management/internal/dbtest"
+	"library-management/library"
+)
+
+// TestHolds is the way of holds through the API.
+func TestHolds(t *testing.T) {
+	each(t, func(t *testing.T, app *fiber.App) {
+		for _, name := range []string{"Ada", "Bob", "Cem", "Dot"} {
+			call(t, app, "POST", "/users/", sprint(`{"name":%q}`, name)).want(201)
+		}
+		call(t, app, "POST", "/books/", `{"title":"Emma","author":"Jane Austen"}`).want(201)
+		call(t, app, "POST", "/books/1/borrow/1", "").want(200)
+		placed := call(t, app, "POST", "/books/1/holds/2", "").want(201).object()
+		want := map[string]any{
+			"id": 1., "book": map[string]any{"id": 1., "title": "Emma"}, "user": map[string]any{"id": 2., "name": "Bob"}, "status": "waiting", "position": 1.,
+			"placed_on": placed["placed_on"], "ready_on": nil, "ready_until": nil, "placed_by": nil,
+		}
+		if diff := cmp.Diff(want, placed); diff != "" {
+			t.Errorf("placed (-want +got):\n%s", diff)
+		}
+		for i, user := range []int{3, 4} {
+			if got := call(t, app, "POST", sprint("/books/1/holds/%d", user), "").want(201).object(); got["position"] != float64(2+i) {
+				t.Errorf("got %v", got)
+			}
+		}
+		if got := call(t, app, "GET", "/books/1", "").want(200).object(); got["holds_waiting"] != 3. {
+			t.Errorf("got %v", got)
+		}
+		// Page by page.
+		var users []any
+		for path := "/books/1/holds?limit=2"; path != ""; {
+			a := call(t, app, "GET", path, "").want(200)
+			for _, h := range a.list() {
+				users = append(users, h["user"].(map[string]any)["id"])
+			}
+			path = a.next()
+		}
+		if diff := cmp.Diff([]any{2., 3., 4.}, users); diff != "" {
+			t.Errorf("the queue (-want +got):\n%s", diff)
+		}
+		returned := call(t, app, "POST", "/books/1/return/1", "").want(200).object()
+		aside, _ := returned["set_aside_for"].(map[string]any)
+		if diff := cmp.Diff(map[string]any{"id": 2., "name": "Bob"}, aside["user"]); diff != "" || aside["hold_id"] != 1. || aside["ready_until"] == nil || returned["available"] != false {
+			t.Errorf("returned %v", returned)
+		}
+		for path, n := range map[string]int{"/holds/": 3, "/holds/?status=ready": 1, "/holds/?status=waiting": 2, "/books/1/holds?status=ready": 1, "/users/2/holds": 1,
+			"/users/2/holds?status=waiting": 0, "/users/1/holds": 0} {
+			if got := call(t, app, "GET", path, "").want(200).list(); len(got) != n {
+				t.Errorf("%s: got %v, want %d", path, got, n)
+			}
+		}
+		call(t, app, "POST", "/books/1/borrow/3", "").problem(409, "on_hold")
+		call(t, app, "DELETE", "/books/1/holds/3", "").want(204)
+		call(t, app, "DELETE", "/books/1/holds/3", "").problem(404, "hold_not_found")
+		call(t, app, "POST", "/books/1/borrow/2?dry_run=true", "").want(200)
+		call(t, app, "POST", "/books/1/borrow/2", "").want(200)
+		call(t, app, "POST", "/loans/2/renew", "").problem(409, "on_hold")
+		back := call(t, app, "POST", "/loans/2/return", "").want(200).object()
+		if aside, _ := back["set_aside_for"].(map[string]any); aside["hold_id"] != 3. || back["balance"] != 0. {
+			t.Errorf("returned %v", back)
+		}
+		for query, at := range map[string]string{"status=expired": "query.status", "cursor=1": "query.cursor", "cursor=-1.2": "query.cursor", "cursor=x.1": "query.cursor"} {
+			call(t, app, "GET", "/holds/?"+query, "").problem(422, "invalid", at)
+		}
+		call(t, app, "GET", "/books/9/holds", "").problem(404, "book_not_found")
+		call(t, app, "GET", "/users/9/holds", "").problem(404, "user_not_found")
+	})
+}
+
+// TestHolds_readers: readers see how many wait, and never who.
+func TestHolds_readers(t *testing.T) {
+	store := dbtest.SQLite(t).Open(t)
+	reader, desk := newKey(t, store, library.RoleReader), newKey(t, store, library.RoleDesk)
+	app := newApp(store, closed)
+	as := func(token, method, path, body string) answer {
+		t.Helper()
+		return call(t, app, method, path, body, "Authorization: Bearer "+token)
+	}
+	for _, name := range []string{"Ada", "Bob"} {
+		as(desk, "POST", "/users/", sprint(`{"name":%q}`, name)).want(201)
+	}
+	as(desk, "POST", "/books/", `{"title":"Emma","author":"Jane Austen"}`).want(201)
+	as(desk, "POST", "/books/1/borrow/1", "").want(200)
+	if by, _ := as(desk, "POST", "/books/1/holds/2", "").want(201).object()["placed_by"].(map[string]any); by == nil || by["id"] != nil || by["name"] == "" {
+		t.Errorf("placed by %v; a desk sees the key's name, and not its id", by)
+	}
+	if got := as(reader, "GET", "/books/1", "").want(200).object(); got["holds_waiting"] != 1. || got["borrowed_by_id"] != nil {
+		t.Errorf("a reader sees %v", got)
+	}
+	for _, path := range []string{"/books/1/holds", "/users/2/holds", "/holds/"} {
+		as(reader, "GET", path, "").problem(403, "not_allowed")
+	}
+	as(reader, "POST", "/books/1/holds/1", "").problem(403, "not_allowed")
+	as(reader, "DELETE", "/books/1/holds/2", "").problem(403, "not_allowed")
+}
