@@ -70,6 +70,7 @@ type made struct {
 	loans     []madeLoan
 	holds     []madeHold
 	onLoan    []int // of each book
+	lent      []int // of each book, how often
 	firstDue  []int // of each book: the place in loans, plus 1; 0: none is open
 	openLoans []int // of each user
 	fines     []int64
@@ -104,7 +105,7 @@ func MakeLibrary(t testing.TB, d *Database, z Size, seed uint64, today library.D
 // plan lends.
 func plan(z Size, r *rand.Rand, today library.Date) *made {
 	m := &made{
-		Size: z, today: today, copies: make([]int, z.Titles+1), firstCopy: make([]int64, z.Titles+1), onLoan: make([]int, z.Titles+1),
+		Size: z, today: today, copies: make([]int, z.Titles+1), firstCopy: make([]int64, z.Titles+1), onLoan: make([]int, z.Titles+1), lent: make([]int, z.Titles+1),
 		firstDue: make([]int, z.Titles+1), openLoans: make([]int, z.Users+1), fines: make([]int64, z.Users+1),
 	}
 	popular := z.popular(r)
@@ -124,6 +125,7 @@ func plan(z Size, r *rand.Rand, today library.Date) *made {
 	m.lendPast(r, popular)
 	slices.SortStableFunc(m.loans, func(a, b madeLoan) int { return a.borrowed.DaysSince(b.borrowed) })
 	for i, l := range m.loans {
+		m.lent[l.book]++
 		if l.returned == 0 {
 			m.onLoan[l.book]++
 			m.openLoans[l.user]++
@@ -230,7 +232,7 @@ func (m *made) load(l *loader) {
 		waiting[h.book]++
 	}
 	books, users := newIndexed(words.Books), newIndexed(words.Users)
-	l.rows("books", "id title author isbn barcode published_year language category copies on_loan first_due_user_id first_due_on holds", func(yield func(...any) bool) {
+	l.rows("books", "id title author isbn barcode published_year language category copies on_loan first_due_user_id first_due_on holds times_lent", func(yield func(...any) bool) {
 		for id := 1; id <= m.Titles; id++ {
 			b := Title(id)
 			b.Barcode = barcode(m.firstCopy[id])
@@ -242,7 +244,7 @@ func (m *made) load(l *loader) {
 				firstUser, firstOn = m.loans[n-1].user, m.loans[n-1].due.String()
 			}
 			books.add(int64(id), b.SearchedText())
-			if !yield(id, b.Title, b.Author, isbn, b.Barcode, *b.PublishedYear, b.Language, b.Category, m.copies[id], m.onLoan[id], firstUser, firstOn, waiting[id]) {
+			if !yield(id, b.Title, b.Author, isbn, b.Barcode, *b.PublishedYear, b.Language, b.Category, m.copies[id], m.onLoan[id], firstUser, firstOn, waiting[id], m.lent[id]) {
 				return
 			}
 		}

@@ -15,7 +15,7 @@ import (
 const CityData = "CITY_DATA"
 
 // madeBy is kept beside the data, and changes where what is made changes: other data are made anew.
-const madeBy = "made library 1\n"
+const madeBy = "made library 2\n"
 
 // citySettings are those of a server that is alone on a machine of 8 GB. What is committed is on the disk.
 var citySettings = []string{"--skip-log-bin", "--innodb-buffer-pool-size=4G", "--innodb-flush-method=fsync", "--loose-innodb-redo-log-capacity=1G", "--loose-innodb-log-file-size=1G", "--max-connections=200"}
@@ -78,5 +78,8 @@ func CityServer(t testing.TB) (size Size, city, school *Database) {
 	if err := s.run(); err != nil {
 		t.Fatal(err)
 	}
-	return size, database(s.config(), "city"), database(s.config(), "school")
+	city, school = database(s.config(), "city"), database(s.config(), "school")
+	city.Open(t) // where they were made by an older version
+	school.Open(t)
+	return size, city, school
 }
