@@ -143,7 +143,8 @@ const (
 
 // The sizes that decide between two ways to the same answer: variables for tests, in which nothing is large.
 var (
-	// rangeable is how many words and titles of a range are read and sorted by id; of more, a list that is by id already is walked.
+	// rangeable is how many words of a range are read and sorted by id, a fifth of it where others are looked up for each, and
+	// rangeableTitles how many titles; of more, a list that is by id already is walked.
 	rangeable, rangeableTitles = 5000, 2000
 	// sortable is how many of what matches are read to be sorted; where there are more, the order's own index is walked.
 	sortable = int64(5000)
@@ -194,10 +195,14 @@ func (f *finder) listed(ctx context.Context, terms []library.Term, not library.P
 
 // fewBegin reports whether the words that begin as the term does are few enough to be read and sorted.
 func (f *finder) fewBegin(ctx context.Context, t library.Term) (few bool, err error) {
-	if f.beginning == 0 {
-		f.beginning, err = f.countFrom(ctx, f.Words, `word`, t.Beginning, rangeable)
+	most := rangeable
+	if len(f.search.Terms)+len(f.search.Filters) > 1 {
+		most /= 5
 	}
-	return f.beginning <= rangeable, err
+	if f.beginning == 0 {
+		f.beginning, err = f.countFrom(ctx, f.Words, `word`, t.Beginning, most)
+	}
+	return f.beginning <= most, err
 }
 
 // countFrom is how many rows have a column that begins so, and one; it counts no further than limit.
@@ -628,7 +633,7 @@ func (f *finder) behind(s *source, sort string, p library.Place) {
 // isExact reports whether all that a source has, with the words that are looked up, matches: no text has to tell.
 func (f *finder) isExact(s source) bool {
 	all := append(slices.Clone(f.search.Terms), f.search.Filters...)
-	few := s.sorts && f.beginning <= rangeable // the range itself was read of what begins so
+	few := s.sorts // the range was read of what begins so
 	return len(all) <= maxJoined && !slices.ContainsFunc(all, func(t library.Term) bool {
 		return t.Beginning != "" && !few || len(t.Word) >= library.MaxWordSize-utf8.UTFMax
 	})
