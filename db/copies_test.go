@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
@@ -347,5 +348,90 @@ func TestCopies_beside_an_older_release(t *testing.T) {
 			t.Errorf("thief: %s", got)
 		}
 		dbtest.CheckRules(t, pool, library.DefaultPolicy)
+	})
+}
+
+// TestImportLoans_of_copies: a loan carries the copy whose barcode its row names, and a copy is out once at a time.
+func TestImportLoans_of_copies(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		policy := library.DefaultPolicy
+		policy.BorrowLimit = 10
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		s := d.Open(t, at(&c, policy))
+		for _, card := range []string{"u1", "u2", "u3"} {
+			if _, err := s.CreateUser(ctx, library.User{Name: card, CardNumber: card}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		create := func(title, barcode string, copies int) int64 {
+			t.Helper()
+			b, err := s.CreateBook(ctx, library.Book{Title: title, Author: "A", Barcode: barcode, Copies: copies})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b.ID
+		}
+		dune, emma, it := create("Dune", "d1", 1), create("Emma", "e1", 2), create("It", "i1", 1)
+		d2 := label(t, s, dune, "d2")
+		refused(t, setStatus(s, label(t, s, it, "i2"), library.CopyLost), "")
+		today := policy.Today(c.now())
+		row := func(card, barcode string, from, to int) library.LoanRecord {
+			r := library.LoanRecord{CardNumber: card, Barcode: barcode, BorrowedOn: today.AddDays(-from)}
+			if to > 0 {
+				back := today.AddDays(-to)
+				r.ReturnedOn = &back
+			}
+			return r
+		}
+		rows := []library.LoanRecord{
+			row("u1", "d1", 50, 40), row("u2", "d2", 50, 40), row("u3", "d1", 40, 30), // one after the other, and beside
+			row("u1", "d2", 9, 0), row("u2", "d2", 9, 0), row("u2", "d1", 8, 0), // out twice; the other
+			row("u1", "e1", 9, 0), row("u2", "e1", 9, 0), row("u3", "e1", 9, 0), // the second is of the volume without a label
+			row("u1", "i2", 9, 0), // lost while it was out
+		}
+		for _, want := range []string{"Created Created Created Created copy_on_loan Created Created Created not_available Created",
+			"Unchanged Unchanged Unchanged Unchanged already_borrowed Unchanged Unchanged Unchanged not_available Unchanged"} {
+			run, err := s.BeginLoans(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			results, err := s.ImportLoans(ctx, &run, rows)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, r := range results {
+				text := map[library.Outcome]string{library.Created: "Created", library.Unchanged: "Unchanged", library.Updated: "Updated"}[r.Outcome]
+				if r.Err != nil {
+					text = library.CodeOf(r.Err)
+				}
+				got = append(got, text)
+			}
+			if text := strings.Join(got, " "); text != want {
+				t.Errorf("got  %s\nwant %s", text, want)
+			}
+			if err := s.EndLoans(ctx, run); err != nil {
+				t.Fatal(err)
+			}
+			dbtest.CheckRules(t, d.SQL(t), policy)
+		}
+		for book, want := range map[int64]string{dune: "d1/2: d1=on_loan d2=on_loan", emma: "e1/2: e1=on_loan", it: "i1/2: i1=available i2=lost"} {
+			if got := labels(t, s, book); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+		loans, _, err := s.FindLoans(ctx, library.LoanFilter{BookID: dune}, library.LoanPage{Limit: 10})
+		if err != nil || len(loans) != 5 || slices.ContainsFunc(loans, func(l library.Loan) bool { return l.CopyID == 0 }) || loans[1].CopyID != d2 {
+			t.Errorf("%v: %+v, want a copy in each", err, loans)
+		}
+		// What comes back is known by its label.
+		if got, err := s.TakeBack(ctx, library.LendingRequest{Barcode: "i2"}); err != nil || got.UserName != "u1" {
+			t.Errorf("%v: %+v", err, got)
+		}
+		if got := labels(t, s, it); got != "i1/1: i1=available i2=lost" {
+			t.Error(got)
+		}
+		dbtest.CheckRules(t, d.SQL(t), policy)
 	})
 }

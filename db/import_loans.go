@@ -95,8 +95,7 @@ type loanBatch struct {
 type loanRow struct {
 	library.LoanRecord
 	userID, bookID int64
-	// copyID is the copy whose label the row names, 0 where it names none. A book's own barcode, where nothing else names the book, is
-	// the book's: files from before there were copies have it in every loan.
+	// copyID is the copy whose label the row names, 0 where it names none.
 	copyID int64
 }
 
@@ -116,6 +115,10 @@ type lentBook struct {
 	loans  []*loan
 	// lent says that the batch has opened or closed a loan of it.
 	lent bool
+	// circulates are its copies, and whether they do; more is what the batch adds to copies: one that does not is among them while it
+	// is out.
+	circulates map[int64]bool
+	more       int
 }
 
 // ImportLoans is library.Importer's.
@@ -153,13 +156,8 @@ func (s *Store) ImportLoans(ctx context.Context, run *library.LoanRun, records [
 	rows := make([]loanRow, len(records))
 	for i, r := range records {
 		row := loanRow{LoanRecord: r, userID: users(r.UserSourceID, r.CardNumber), bookID: books(r.BookSourceID, r.Barcode)}
-		if id := copies[r.Barcode]; id != 0 {
-			switch {
-			case row.bookID == 0:
-				row.bookID, row.copyID = bookOf[id], id
-			case r.BookSourceID != "" && row.bookID == bookOf[id]:
-				row.copyID = id
-			}
+		if id := copies[r.Barcode]; id != 0 && (row.bookID == 0 || row.bookID == bookOf[id]) {
+			row.bookID, row.copyID = bookOf[id], id
 		}
 		rows[i] = row
 	}
@@ -270,7 +268,7 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRo
 	_, err = collect(ctx, b.t, func(scan func(...any) error) (k *lentBook, err error) {
 		var row bookRow
 		err = scan(row.columns()...)
-		k = &lentBook{id: row.ID, copies: row.Copies}
+		k = &lentBook{id: row.ID, copies: row.Copies, circulates: map[int64]bool{}}
 		if row.SetAside+row.HoldsWaiting > 0 {
 			sh := b.t.newShelf(row.ID)
 			sh.found, sh.stored, k.queue = true, row, &sh
@@ -289,6 +287,15 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRo
 		}
 	}
 	// From here on without locks: no snapshot of the transaction's may be older than they are.
+	_, err = collect(ctx, b.t, func(scan func(...any) error) (c library.Copy, err error) {
+		if err = scan(&c.ID, &c.BookID, &c.Status); err == nil && b.books[c.BookID] != nil {
+			b.books[c.BookID].circulates[c.ID] = c.Status == library.CopyAvailable
+		}
+		return c, err
+	}, `SELECT id, book_id, status FROM copies WHERE book_id IN (`+marks(len(bookIDs))+`) AND deleted_at IS NULL`, bookIDs)
+	if err != nil {
+		return err
+	}
 	_, err = collect(ctx, b.t, func(scan func(...any) error) (user int64, err error) {
 		if err = scan(&user); err == nil && b.users[user] != nil {
 			b.users[user].open++
@@ -422,6 +429,9 @@ func (b *loanBatch) close(row loanRow, user *borrower, book *lentBook, l *loan) 
 	l.returned, l.closing = row.ReturnedOn, true
 	b.settle(row, user, l)
 	user.opened--
+	if circulates, ok := book.circulates[l.copyID]; ok && !circulates {
+		book.add(-1)
+	}
 	book.lend(-1)
 	return library.Updated
 }
@@ -442,7 +452,7 @@ func (b *loanBatch) newLoan(row loanRow) *loan {
 	if row.DueOn != nil {
 		due = *row.DueOn
 	}
-	l := &loan{bookID: row.bookID, copyID: row.copyID, userID: row.userID, borrowed: row.BorrowedOn, due: due, returned: row.ReturnedOn, renewals: row.Renewals, sourceID: b.from.stored(0, row.SourceID), new: true}
+	l := &loan{bookID: row.bookID, userID: row.userID, borrowed: row.BorrowedOn, due: due, returned: row.ReturnedOn, renewals: row.Renewals, sourceID: b.from.stored(0, row.SourceID), new: true}
 	if row.SourceID != "" {
 		b.bySource[row.SourceID] = l
 	}
@@ -487,6 +497,7 @@ func (b *loanBatch) judgeClosed(row loanRow, user *borrower, book *lentBook) (li
 		return library.Refused, errAllCopiesOut
 	}
 	l := b.newLoan(row)
+	l.copyID = book.named(row)
 	b.settle(row, user, l)
 	book.loans = append(book.loans, l)
 	b.claim(l, claimedClosed)
@@ -530,16 +541,22 @@ func (b *loanBatch) judgeOpen(row loanRow, user *borrower, book *lentBook) (libr
 			return library.Refused, errAllCopiesOut
 		}
 	}
-	if book.out() >= book.copies {
-		return library.Refused, errAllCopiesOut
-	}
-	if row.copyID != 0 && slices.ContainsFunc(book.loans, func(l *loan) bool { return l.copyID == row.copyID && l.returned == nil }) {
+	copyID, more := book.named(row), 0
+	if row.copyID != 0 && copyID == 0 && book.unlabelled() <= 0 {
 		return library.Refused, library.ErrCopyOnLoan
+	}
+	if copyID != 0 && !book.circulates[copyID] && book.unlabelled() <= 0 {
+		more = 1 // while it is out
+	}
+	if book.out() >= book.copies+more {
+		return library.Refused, errAllCopiesOut
 	}
 	if book.queue != nil && !book.queue.serve(user.id) {
 		return library.Refused, library.ErrOnHold
 	}
 	l := b.newLoan(row)
+	l.copyID = copyID
+	book.add(more)
 	user.open++
 	user.opened++
 	book.lend(1)
@@ -550,6 +567,44 @@ func (b *loanBatch) judgeOpen(row loanRow, user *borrower, book *lentBook) (libr
 
 // errAllCopiesOut is library.ErrNotAvailable of another day.
 var errAllCopiesOut = &library.Error{Kind: library.Conflict, Code: library.ErrNotAvailable.Code, Title: library.ErrNotAvailable.Title, Message: "All copies of the book were out at that time."}
+
+// named is the copy that the row's loan is of; 0 where another loan has it on one of its days: then the row is about another volume,
+// from before the volumes had labels.
+func (k *lentBook) named(row loanRow) int64 {
+	from, to := row.BorrowedOn, (&loan{returned: row.ReturnedOn}).end()
+	_, there := k.circulates[row.copyID]
+	if !there || slices.ContainsFunc(k.loans, func(l *loan) bool {
+		return l.copyID == row.copyID && (max(l.borrowed, from) < min(l.end(), to) || l.out() && row.ReturnedOn == nil)
+	}) {
+		return 0
+	}
+	return row.copyID
+}
+
+// unlabelled is how many volumes are no copies, and are not out.
+func (k *lentBook) unlabelled() int {
+	n := k.copies
+	for id, circulates := range k.circulates {
+		if circulates || slices.ContainsFunc(k.loans, func(l *loan) bool { return l.copyID == id && l.returned == nil }) {
+			n--
+		}
+	}
+	for _, l := range k.loans {
+		if l.copyID == 0 && l.out() {
+			n--
+		}
+	}
+	return n
+}
+
+// add notes that the book has n copies more.
+func (k *lentBook) add(n int) {
+	k.copies += n
+	k.more += n
+	if k.queue != nil {
+		k.queue.queue.Copies += n
+	}
+}
 
 // lend notes that n more copies are out.
 func (k *lentBook) lend(n int) {
@@ -749,11 +804,13 @@ func (b *loanBatch) storeBooks(ctx context.Context) error {
 	}
 	for _, id := range ids {
 		f := first[id.(int64)]
-		if sh := b.books[id.(int64)].queue; sh != nil {
-			b.t.storeShelf(ctx, sh, setFirstDue, f.userID, f.on)
+		k := b.books[id.(int64)]
+		set := fmt.Sprintf(`copies = copies + (%d), `, k.more) + setFirstDue
+		if k.queue != nil {
+			b.t.storeShelf(ctx, k.queue, set, f.userID, f.on)
 			continue
 		}
-		_, err := b.t.exec(ctx, `UPDATE books SET `+setFirstDue+`, on_loan = on_loan + ? WHERE id = ?`, f.userID, f.on, b.books[id.(int64)].opened, id)
+		_, err := b.t.exec(ctx, `UPDATE books SET `+set+`, on_loan = on_loan + ? WHERE id = ?`, f.userID, f.on, k.opened, id)
 		if err != nil {
 			return err
 		}

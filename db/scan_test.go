@@ -400,7 +400,10 @@ func TestDoubleLoansFromDoubleScans(t *testing.T) {
 			}); got != " 1 copy_on_loan 15 " {
 				t.Errorf("one barcode for many: %s", got)
 			}
-			back := func(int, *db.Store) error { _, err := stores[1].TakeBack(ctx, library.LendingRequest{Barcode: "e1"}); return err }
+			back := func(int, *db.Store) error {
+				_, err := stores[1].TakeBack(ctx, library.LendingRequest{Barcode: "e1"})
+				return err
+			}
 			if got := at(back); got != " 1 not_borrowed 15 " {
 				t.Errorf("taken back: %s", got)
 			}
@@ -464,7 +467,9 @@ func TestLendingModel(t *testing.T) {
 				}
 				return n
 			}
-			one := func() string { return rapid.SampledFrom(append(slices.Sorted(maps.Keys(status)), "x")).Draw(r, "label") }
+			one := func() string {
+				return rapid.SampledFrom(append(slices.Sorted(maps.Keys(status)), "x")).Draw(r, "label")
+			}
 			who := func() int { return rapid.IntRange(0, len(users)-1).Draw(r, "user") }
 			check := func(what string, err error, want string) bool {
 				r.Helper()
