@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -538,12 +539,21 @@ func (c *chaos) check() {
 	type pair struct{ book, user int64 }
 	opened, closed, unknown := map[pair]int{}, map[pair]int{}, map[pair]int{}
 	renewed, perhaps := map[pair]int{}, map[pair]int{}
+	held, cancelled, perhapsHeld, perhapsCancelled := map[pair]int{}, map[pair]int{}, map[pair]int{}, map[pair]int{}
 	for _, history := range j.history {
 		for _, op := range history {
 			s, o := op.Input.(step), op.Output.(outcome)
 			p := pair{s.room.books[s.book], s.room.users[s.user]}
 			switch {
 			case s.verb == "read":
+			case s.verb == "hold" && !o.known:
+				perhapsHeld[p]++
+			case s.verb == "cancel" && !o.known:
+				perhapsCancelled[p]++
+			case s.verb == "hold" && o.code == "":
+				held[p]++
+			case s.verb == "cancel" && o.code == "":
+				cancelled[p]++
 			case s.verb == "renew" && !o.known:
 				perhaps[p]++
 			case s.verb == "renew" && o.code == "":
@@ -585,6 +595,14 @@ func (c *chaos) check() {
 	}
 	for p, n := range opened {
 		c.library.wrong("book %d and user %d: %d loans were acknowledged, none is there", p.book, p.user, n)
+	}
+	c.checkHolds(pool, func(book, user int64) (placed, mayPlaced, given, mayGiven int) {
+		p := pair{book, user}
+		return held[p], perhapsHeld[p], cancelled[p], perhapsCancelled[p]
+	})
+	c.checkMoney(pool)
+	if !c.library.plain && (len(held) == 0 || len(cancelled) == 0 || len(j.money) == 0) {
+		c.library.wrong("nobody held, cancelled or paid anything")
 	}
 	if total == 0 || len(j.created) == 0 || j.edited == 0 || j.imports == 0 {
 		c.library.wrong("nothing happened")
@@ -638,6 +656,34 @@ func alike(x, y any) bool {
 		return ok && slices.EqualFunc(x, y, alike)
 	}
 	return x == y
+}
+
+// checkHolds compares the holds that are stored with what the desks were told: how many were placed and cancelled, and how many of
+// which nobody knows.
+func (c *chaos) checkHolds(pool *sql.DB, told func(book, user int64) (placed, mayPlaced, given, mayGiven int)) {
+	for _, r := range slices.Collect(maps.Keys(c.library.journal.history)) {
+		for _, book := range r.books {
+			for _, user := range r.users {
+				var holds, given int
+				err := pool.QueryRow(`SELECT COUNT(*), COUNT(CASE WHEN outcome = 'cancelled' THEN 1 END) FROM holds WHERE book_id = ? AND user_id = ?`, book, user).Scan(&holds, &given)
+				placed, mayPlaced, cancelled, mayCancelled := told(book, user)
+				if err != nil || holds < placed || holds > placed+mayPlaced || given < cancelled || given > cancelled+mayCancelled {
+					c.library.wrong("book %d and user %d: %d holds, %d cancelled, %v; acknowledged were %d and %d, not known %d and %d", book, user, holds, given, err, placed, cancelled, mayPlaced, mayCancelled)
+				}
+			}
+		}
+	}
+}
+
+// checkMoney compares the lines of the accounts with what the desks were told.
+func (c *chaos) checkMoney(pool *sql.DB) {
+	for user, m := range c.library.journal.money {
+		var charges, payments int
+		err := pool.QueryRow(`SELECT COUNT(CASE WHEN kind = 'charge' THEN 1 END), COUNT(CASE WHEN kind = 'payment' THEN 1 END) FROM account_lines WHERE user_id = ?`, user).Scan(&charges, &payments)
+		if err != nil || charges < m.charges || charges > m.charges+m.perhapsCharges || payments < m.payments || payments > m.payments+m.perhapsPayments {
+			c.library.wrong("user %d: %d charges and %d payments, %v; told was %+v", user, charges, payments, err, *m)
+		}
+	}
 }
 
 var metricLine = regexp.MustCompile(`(?m)^(\S+) (\S+)$`)

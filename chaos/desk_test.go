@@ -36,10 +36,12 @@ var roomCopies = [booksEach]int{1, 1, 2}
 // step is what a desk did: the input of an operation in a history.
 type step struct {
 	room  *room
-	verb  string // borrow, renew, return or read
+	verb  string // borrow, renew, return, hold, cancel or read
 	user  int    // by their places in the room
 	book  int
 	keyed bool
+	// scanned: it goes by POST /loans/ or /returns/, as from a scanner.
+	scanned bool
 }
 
 // outcome is what is known of it: the problem's code, "" for success; or nothing.
@@ -72,8 +74,13 @@ type journal struct {
 	created map[string]string
 	unsure  map[string]bool
 	answers map[string]replay
-	odd     []string
+	// money is what was charged to and paid by users, by their ids.
+	money map[int64]*account
+	odd   []string
 }
+
+// account counts the charges and the payments of a user that were acknowledged, and those of which nobody knows.
+type account struct{ charges, payments, perhapsCharges, perhapsPayments int }
 
 // replay is an answered request that can be sent again.
 type replay struct {
@@ -95,7 +102,8 @@ type library struct {
 	// staleReads: a read may be answered by a database node that does not know yet that others have gone on without it. stale: so
 	// may a refusal, where several nodes take writes.
 	staleReads, stale bool
-	// plain: edits come without Idempotency-Key and If-Match, which the release before this one does not heed, and nothing is renewed.
+	// plain: edits come without Idempotency-Key and If-Match, which the release before this one does not heed, and nothing is renewed,
+	// held, scanned or paid.
 	plain bool
 	// pause is how long a desk waits for its next member at the most; 0 stands for 30 ms.
 	pause time.Duration
@@ -104,7 +112,7 @@ type library struct {
 // open lets the desks begin.
 func (l *library) open(t testing.TB, balancer string) {
 	l.t, l.balancer, l.began, l.pause = t, balancer, time.Now(), cmp.Or(l.pause, 30*time.Millisecond)
-	l.journal = journal{history: map[*room][]porcupine.Operation{}, edits: map[*record][]porcupine.Operation{}, created: map[string]string{}, unsure: map[string]bool{}, answers: map[string]replay{}}
+	l.journal = journal{history: map[*room][]porcupine.Operation{}, edits: map[*record][]porcupine.Operation{}, created: map[string]string{}, unsure: map[string]bool{}, answers: map[string]replay{}, money: map[int64]*account{}}
 	l.newRooms()
 	for n := range desks {
 		l.working.Go(func() { l.work(n) })
@@ -147,10 +155,18 @@ func (l *library) work(n int) {
 	c := newClient(l.balancer)
 	for !l.ending.Load() {
 		r := l.rooms.Load()[n/desksEach]
-		s := step{room: r, user: rand.N(usersEach), book: rand.N(booksEach), keyed: rand.N(5) > 0}
+		s := step{room: r, user: rand.N(usersEach), book: rand.N(booksEach), keyed: rand.N(5) > 0, scanned: !l.plain && rand.N(3) == 0}
 		switch p := rand.N(100); {
 		case p < 4:
 			l.create(c, n)
+		case p < 8 && !l.plain:
+			l.pay(c, n, r.users[s.user])
+		case p < 18 && !l.plain:
+			s.verb = "hold"
+			l.change(c, n, s)
+		case p < 20 && !l.plain:
+			s.verb = "cancel"
+			l.change(c, n, s)
 		case p < 35:
 			l.edit(c, n, r)
 		case p < 50:
@@ -212,14 +228,55 @@ func (l *library) change(c *client, desk int, s step) {
 	if s.keyed {
 		key = fmt.Sprintf("key-%d", l.serial.Add(1))
 	}
+	book, user := s.room.books[s.book], s.room.users[s.user]
+	q := request{method: "POST", path: fmt.Sprintf("/books/%d/%s/%d", book, s.verb, user), key: key}
+	switch s.verb {
+	case "cancel":
+		q.method = "DELETE"
+		fallthrough
+	case "hold":
+		q.path = fmt.Sprintf("/books/%d/holds/%d", book, user)
+	case "borrow", "return":
+		if s.scanned {
+			q.path = map[string]string{"borrow": "/loans/", "return": "/returns/"}[s.verb]
+			q.body = fmt.Sprintf(`{"book_id":%d,"user_id":%d}`, book, user)
+		}
+	}
 	from := time.Now()
-	a, code, sure := l.careful(c, desk, request{method: "POST", path: fmt.Sprintf("/books/%d/%s/%d", s.room.books[s.book], s.verb, s.room.users[s.user]), key: key})
+	a, code, sure := l.careful(c, desk, q)
 	switch {
 	case sure:
 		l.record(desk, s, from, a.to, outcome{code: code, known: true})
 	case key == "" && unchanged(a, code):
 	default:
 		l.record(desk, s, from, time.Now().Add(time.Hour), outcome{})
+	}
+}
+
+// pay charges a user something, or takes a part of it.
+func (l *library) pay(c *client, desk int, user int64) {
+	path, body := "charges", `{"amount":3,"reason":"torn"}`
+	if rand.N(2) == 0 {
+		path, body = "payments", `{"amount":2}`
+	}
+	_, code, sure := l.careful(c, desk, request{method: "POST", path: fmt.Sprintf("/users/%d/%s", user, path), body: body, key: fmt.Sprintf("key-%d", l.serial.Add(1))})
+	l.journal.mu.Lock()
+	defer l.journal.mu.Unlock()
+	m := l.journal.money[user]
+	if m == nil {
+		m = &account{}
+		l.journal.money[user] = m
+	}
+	switch {
+	case sure && code != "":
+	case sure && path == "charges":
+		m.charges++
+	case sure:
+		m.payments++
+	case path == "charges":
+		m.perhapsCharges++
+	default:
+		m.perhapsPayments++
 	}
 }
 
@@ -314,69 +371,105 @@ func (l *library) record(desk int, s step, from, to time.Time, o outcome) {
 		ClientId: desk, Input: s, Call: from.Sub(l.began).Nanoseconds(), Output: o, Return: to.Sub(l.began).Nanoseconds()})
 }
 
-// loans are those of a room at one moment: who has which book, a bit each by the places of both, and how often it was renewed, two bits
-// each above them.
-type loans uint64
-
-func (l loans) place(user, book int) int { return user*booksEach + book }
-func (l loans) has(user, book int) bool  { return l>>l.place(user, book)&1 == 1 }
-func (l loans) renewals(user, book int) int {
-	return int(l >> (renewedFrom + 2*l.place(user, book)) & 3)
-}
-func (l loans) lent(user, book int) loans    { return l | 1<<l.place(user, book) }
-func (l loans) renewed(user, book int) loans { return l + 1<<(renewedFrom+2*l.place(user, book)) }
-
-func (l loans) returned(user, book int) loans {
-	return l &^ (1<<l.place(user, book) | 3<<(renewedFrom+2*l.place(user, book)))
+// loans are those of a room at one moment, by the places of users and books, with how often each was renewed; and who has holds.
+type loans struct {
+	has      [usersEach][booksEach]bool
+	renewals [usersEach][booksEach]uint8
+	// queue are the users with a hold on a book, each one more than the place, in the order of the queue; 0 behind the last.
+	queue [booksEach][usersEach]uint8
 }
 
-const renewedFrom = usersEach * booksEach
+// inQueue is the user's place in the queue for a book, from 0, or -1; and how long the queue is.
+func (l loans) inQueue(user, book int) (at, length int) {
+	at = -1
+	for i, u := range l.queue[book] {
+		if u == 0 {
+			break
+		}
+		if int(u) == user+1 {
+			at = i
+		}
+		length++
+	}
+	return at, length
+}
+
+// leaves takes a user out of the queue for a book.
+func (l *loans) leaves(user, book int) {
+	at, length := l.inQueue(user, book)
+	if at < 0 {
+		return
+	}
+	copy(l.queue[book][at:], l.queue[book][at+1:])
+	l.queue[book][length-1] = 0
+}
 
 // lending is what a room's history is held to: its loans, and the rules. What is not known may have happened or not. Where
 // answers may be old ones, on several database nodes that take writes, nothing follows from a refusal.
 func lending(stale bool) porcupine.Model {
 	model := porcupine.NondeterministicModel{
-		Init: func() []any { return []any{loans(0)} },
+		Init: func() []any { return []any{loans{}} },
 		Step: func(state, input, output any) []any {
 			before, s, o := state.(loans), input.(step), output.(outcome)
 			count, out := 0, 0
 			var of uint16
 			for b := range booksEach {
-				if before.has(s.user, b) {
+				if before.has[s.user][b] {
 					count++
 					of |= 1 << b
 				}
 			}
 			for u := range usersEach {
-				if before.has(u, s.book) {
+				if before.has[u][s.book] {
 					out++
 				}
 			}
 			var code string
 			after := before
-			has := before.has(s.user, s.book)
+			has := before.has[s.user][s.book]
+			// A copy that is in is set aside for who is first in the queue. No hold expires within a run.
+			at, waiting := before.inQueue(s.user, s.book)
+			in := s.room.copies[s.book] - out
+			ready := min(in, waiting)
 			switch {
 			case s.verb == "read":
 				if o.has == of {
 					return []any{before}
 				}
 				return nil
+			case s.verb == "cancel" && at < 0:
+				code = "hold_not_found"
+			case s.verb == "cancel":
+				after.leaves(s.user, s.book)
+			case s.verb == "hold" && has:
+				code = "already_borrowed"
+			case s.verb == "hold" && at >= 0:
+				code = "already_on_hold"
+			case s.verb == "hold" && in > ready:
+				code = "available"
+			case s.verb == "hold":
+				after.queue[s.book][waiting] = uint8(s.user + 1)
 			case s.verb != "borrow" && !has:
 				code = "not_borrowed"
 			case s.verb == "return":
-				after = before.returned(s.user, s.book)
-			case s.verb == "renew" && before.renewals(s.user, s.book) >= maxRenewals:
+				after.has[s.user][s.book], after.renewals[s.user][s.book] = false, 0
+			case s.verb == "renew" && waiting > ready:
+				code = "on_hold"
+			case s.verb == "renew" && before.renewals[s.user][s.book] >= maxRenewals:
 				code = "renewal_limit"
 			case s.verb == "renew":
-				after = before.renewed(s.user, s.book)
+				after.renewals[s.user][s.book]++
 			case has:
 				code = "already_borrowed"
 			case count >= borrowLimit:
 				code = "borrow_limit"
-			case out >= s.room.copies[s.book]:
+			case in == 0:
 				code = "not_available"
+			case in == ready && (at < 0 || at >= ready):
+				code = "on_hold"
 			default:
-				after = before.lent(s.user, s.book)
+				after.has[s.user][s.book] = true
+				after.leaves(s.user, s.book)
 			}
 			switch {
 			case !o.known && after != before:
