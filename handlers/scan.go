@@ -14,7 +14,7 @@ func (a *api) deskWork() []route {
 		newRoute(operation{
 			Method: "GET", Path: "/scan/", ID: "scan", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "Tell what a scanned code is",
-			Text:    "A card number, a barcode, an ISBN in any form, or user:17 and book:42, as slips have them. One code may be several things: then all are in matches, and the desk asks.",
+			Text:    "A card number, a barcode, an ISBN in any form, or user:17 and book:42, as slips have them. One code may be several things: the kind is then several, all are in matches, and the desk asks.",
 			Codes:   reads(library.ErrUnknownCode),
 		}, a.scan),
 		newRoute(operation{
@@ -41,14 +41,21 @@ func (a *api) deskWork() []route {
 	}
 }
 
-// ScanResult is what a code is.
+// ScanResult is what a code is: a match or, of the kind several, several.
 type ScanResult struct {
-	Matches []Match `json:"matches" minItems:"1" doc:"One, or several where the code is several things: the desk asks which."`
+	Kind string `json:"kind" enum:"user,copy,book,several" example:"copy"`
+	Thing
+	Matches []Match `json:"matches,omitempty" doc:"Of the kind several alone: all that the code may be."`
 }
 
 // Match is one thing that a scanned code is.
 type Match struct {
-	Kind  string `json:"kind" enum:"user,copy,book" example:"copy"`
+	Kind string `json:"kind" enum:"user,copy,book" example:"copy"`
+	Thing
+}
+
+// Thing is what there is to say of a match. All is null or empty where there are several.
+type Thing struct {
 	User  *User  `json:"user" doc:"Of the kind user."`
 	Copy  *Copy  `json:"copy" doc:"Of the kind copy."`
 	Book  *Book  `json:"book" doc:"Of the kinds copy and book."`
@@ -57,7 +64,7 @@ type Match struct {
 }
 
 func wireMatch(ctx context.Context, m library.Match) Match {
-	out := Match{Kind: string(m.Kind), Loans: []Loan{}, Holds: []Hold{}}
+	out := Match{Kind: string(m.Kind), Thing: Thing{Loans: []Loan{}, Holds: []Hold{}}}
 	if m.User != nil {
 		u := wireUser(*m.User)
 		out.User = &u
@@ -86,11 +93,15 @@ func (a *api) scan(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	out := &struct{ Body ScanResult }{}
-	for _, m := range matches {
-		out.Body.Matches = append(out.Body.Matches, wireMatch(ctx, m))
+	if len(matches) == 1 {
+		m := wireMatch(ctx, matches[0])
+		return &struct{ Body ScanResult }{ScanResult{Kind: m.Kind, Thing: m.Thing}}, nil
 	}
-	return out, nil
+	out := ScanResult{Kind: "several", Thing: Thing{Loans: []Loan{}, Holds: []Hold{}}}
+	for _, m := range matches {
+		out.Matches = append(out.Matches, wireMatch(ctx, m))
+	}
+	return &struct{ Body ScanResult }{out}, nil
 }
 
 // scanned is what names a book or a copy, and a user.

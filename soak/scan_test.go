@@ -249,16 +249,14 @@ func (d *desk) scan() {
 		ofUser = d.withCard(code)
 		ofBook, ofCopy = d.withBarcode(code)
 	}
-	want := struct {
-		Matches []match `json:"matches"`
-	}{}
+	var matches []match
 	if ofUser != nil && !ofUser.gone {
 		shown := d.showUser(ofUser)
 		m := match{Kind: "user", User: &shown, Loans: []wireLoan{}, Holds: []wireHold{}}
 		for _, h := range d.holdsOf(ofUser) {
 			m.Holds = append(m.Holds, d.showHold(h.book, h.hold))
 		}
-		want.Matches = append(want.Matches, m)
+		matches = append(matches, m)
 	}
 	if ofBook != nil && !ofBook.gone {
 		shown := d.showBook(ofBook)
@@ -274,10 +272,17 @@ func (d *desk) scan() {
 		for _, l := range out {
 			m.Loans = append(m.Loans, d.showLoan(l))
 		}
-		want.Matches = append(want.Matches, m)
+		matches = append(matches, m)
 	}
 	var codes []string
-	if want.Matches == nil {
+	want := struct {
+		match
+		Matches []match `json:"matches,omitempty"`
+	}{match: match{Kind: "several", Loans: []wireLoan{}, Holds: []wireHold{}}, Matches: matches}
+	if len(matches) == 1 {
+		want.match, want.Matches = matches[0], nil
+	}
+	if matches == nil {
 		codes = []string{"unknown_code"}
 	}
 	a := d.ask("GET", "/scan/?code="+url.QueryEscape(code), "")
