@@ -530,3 +530,79 @@ func TestHold_round_trips(t *testing.T) {
 		}
 	}
 }
+
+// TestHold_older_release_deletes: an older release deletes who waits, and a book of which no copy is out, and knows of no hold. The repair
+// closes these holds: nobody could cancel them, and they would count for ever.
+func TestHold_older_release_deletes(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		s, pool := d.Open(t, at(&c, library.DefaultPolicy)), d.SQL(t)
+		holder, gone, next, waiter := newUser(t, s).ID, newUser(t, s).ID, newUser(t, s).ID, newUser(t, s).ID
+		b, deleted := newBook(t, s, 1).ID, newBook(t, s, 0).ID
+		_, err := s.Borrow(ctx, b, holder)
+		refused(t, err, "")
+		for _, u := range []int64{gone, next} {
+			_, err := s.PlaceHold(ctx, b, u)
+			refused(t, err, "")
+		}
+		_, err = s.Return(ctx, b, holder)
+		refused(t, err, "")
+		_, err = s.PlaceHold(ctx, deleted, waiter)
+		refused(t, err, "")
+		for query, id := range map[string]int64{
+			`UPDATE users SET deleted_at = '2026-03-01 12:00:00', name = '' WHERE id = ? AND open_loans = 0`: gone,
+			`UPDATE books SET deleted_at = '2026-03-01 12:00:00' WHERE id = ? AND on_loan = 0`:               deleted,
+		} {
+			if _, err := pool.Exec(query, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.Open(t, at(&c, library.DefaultPolicy)) // and repaired
+		same(t, "the next one's turn", []string{sprint(next, " ready until 2026-03-04")}, queueOf(t, s, b))
+		refused(t, s.DeleteUser(ctx, waiter, nil), "")
+		dbtest.CheckRules(t, pool, library.DefaultPolicy)
+	})
+}
+
+// TestImportHolds_again: who has let a hold lapse, which nobody has stored yet, waits anew by a file as by a call; a hold that is ready
+// until the last day that there is stays so.
+func TestImportHolds_again(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		s := d.Open(t, at(&c, library.DefaultPolicy))
+		holder, other := newUser(t, s).ID, newUser(t, s).ID
+		u, err := s.CreateUser(ctx, library.User{Name: "N", CardNumber: "again"})
+		refused(t, err, "")
+		b, err := s.CreateBook(ctx, library.Book{Title: "T", Author: "A", Barcode: "again", Copies: 1})
+		refused(t, err, "")
+		_, err = s.Borrow(ctx, b.ID, holder)
+		refused(t, err, "")
+		for _, id := range []int64{u.ID, other} {
+			_, err = s.PlaceHold(ctx, b.ID, id)
+			refused(t, err, "")
+		}
+		_, err = s.Return(ctx, b.ID, holder)
+		refused(t, err, "")
+		c.addDays(4)
+		row := library.HoldRecord{CardNumber: "again", Barcode: "again", PlacedOn: date(t, "2026-03-05")}
+		for _, want := range []library.Outcome{library.Created, library.Unchanged} {
+			results, err := s.ImportHolds(ctx, []library.HoldRecord{row})
+			if err != nil || results[0].Err != nil || results[0].Outcome != want {
+				t.Fatalf("got %+v, %v, want %v", results, err, want)
+			}
+		}
+		same(t, "the queue", []string{sprint(other, " ready until 2026-03-08"), sprint(u.ID, " waiting at 1")}, queueOf(t, s, b.ID))
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+
+		_, err = s.CreateBook(ctx, library.Book{Title: "T", Author: "A", Barcode: "for ever", Copies: 1})
+		refused(t, err, "")
+		last := date(t, "9999-12-31")
+		results, err := s.ImportHolds(ctx, []library.HoldRecord{{CardNumber: "again", Barcode: "for ever", PlacedOn: date(t, "2026-03-05"), ReadyUntil: &last}})
+		if err != nil || results[0].Err != nil {
+			t.Errorf("got %+v, %v", results, err)
+		}
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+	})
+}

@@ -186,6 +186,14 @@ func (b *holdBatch) take(ctx context.Context, row holdRecord) (library.Outcome, 
 			h.ReadyOn = *row.ReadyOn
 		}
 	}
+	// One of the user's that has lapsed is closed before: only one is active.
+	sh.queue.Closed = slices.DeleteFunc(sh.queue.Closed, func(h library.QueuedHold) bool {
+		if h.UserID != row.userID {
+			return false
+		}
+		b.t.closeHold(ctx, h)
+		return true
+	})
 	on, until := readyOf(h)
 	by, _ := doer(ctx)
 	var err error

@@ -185,6 +185,43 @@ var writings = map[string]func(t testing.TB, s *db.Store) writing{
 		w.next = func(s *db.Store) error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }
 		return w
 	},
+	"lend": func(t testing.TB, s *db.Store) writing {
+		b, u := newBook(t, s, 1), newUser(t, s)
+		w := writing{see: seeLoans, args: []any{b.ID}, done: "1 loans, 1 open, 0 fines", after: "1 loans, 0 open, 0 fines"}
+		w.do = func(ctx context.Context, s *db.Store) (any, error) {
+			l, err := s.Lend(ctx, library.LendingRequest{UserID: u.ID, BookID: b.ID})
+			if err == nil && l.ID == 0 {
+				err = errors.New("a loan without an id")
+			}
+			return l, err
+		}
+		w.next = func(s *db.Store) error { _, err := s.Return(ctx, b.ID, u.ID); return err }
+		return w
+	},
+	"take_back": func(t testing.TB, s *db.Store) writing {
+		b, u := newBook(t, s, 1), newUser(t, s)
+		_, err := s.Borrow(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		w := writing{see: seeLoans, args: []any{b.ID}, done: "1 loans, 0 open, 6 fines", after: "2 loans, 1 open, 6 fines"}
+		w.do = func(ctx context.Context, s *db.Store) (any, error) {
+			return s.TakeBack(ctx, library.LendingRequest{BookID: b.ID})
+		}
+		w.next = func(s *db.Store) error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }
+		return w
+	},
+	"lose_loan": func(t testing.TB, s *db.Store) writing {
+		b, u := newBook(t, s, 2), newUser(t, s)
+		_, err := s.Borrow(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		loan := onlyLoan(t, s, u.ID).ID
+		w := writing{args: []any{u.ID, b.ID}, done: "36 owed, 1 copies", after: "36 owed, 1 copies"}
+		w.see = `SELECT CONCAT((SELECT total_fines FROM users WHERE id = ?), ' owed, ', copies, ' copies') FROM books WHERE id = ?`
+		w.do = func(ctx context.Context, s *db.Store) (any, error) {
+			return s.LoseLoan(ctx, loan, library.Loss{Charge: 30})
+		}
+		w.next = func(s *db.Store) error { _, err := s.Borrow(ctx, b.ID, u.ID); return err }
+		return w
+	},
 	"payment": addsLine(library.AccountLine{Kind: library.LinePayment, Amount: 4}),
 	"waiver":  addsLine(library.AccountLine{Kind: library.LineWaiver, Amount: 4, Reason: "none"}),
 	"charge":  addsLine(library.AccountLine{Kind: library.LineCharge, Amount: 4, Reason: "lost"}),

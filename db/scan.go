@@ -115,7 +115,12 @@ func (s *Store) Lend(ctx context.Context, r library.LendingRequest) (library.Len
 		if err != nil {
 			return library.Lent{}, err
 		}
-		return *lent, nil
+		if lent.ID == 0 { // the answer to the COMMIT was lost, and with it the id
+			err = s.read(ctx, func(q querier) error {
+				return one(ctx, q, `SELECT MAX(id) FROM loans WHERE user_id = ? AND book_id = ?`, []any{lent.UserID, lent.BookID}, &lent.ID)
+			})
+		}
+		return *lent, err
 	})
 }
 

@@ -228,14 +228,7 @@ func (t *tx) storeShelf(ctx context.Context, sh *shelf, set string, args ...any)
 		UPDATE books SET `+set+`, on_loan = ?, set_aside = ?, holds = ?, holds_change_on = ?, free_from = ?, revision = revision + 1
 		WHERE id = ? AND deleted_at IS NULL AND on_loan = ?`, args...)
 	for _, h := range sh.queue.Closed {
-		by, who := doer(ctx)
-		if h.Outcome == library.HoldExpired {
-			by, who = nil, nil
-		}
-		on, until := readyOf(h)
-		t.change(`
-			UPDATE holds SET ready_on = ?, ready_until = ?, closed_on = ?, outcome = ?, closed_by = ?, closed_who = ? WHERE id = ? AND closed_on IS NULL`,
-			on, until, h.ClosedOn, string(h.Outcome), by, who, h.ID)
+		t.closeHold(ctx, h)
 	}
 	for _, h := range sh.queue.Holds { // few are read beyond those that change
 		if h.Changed {
@@ -243,6 +236,18 @@ func (t *tx) storeShelf(ctx context.Context, sh *shelf, set string, args ...any)
 			t.change(`UPDATE holds SET ready_on = ?, ready_until = ? WHERE id = ? AND closed_on IS NULL`, on, until, h.ID)
 		}
 	}
+}
+
+// closeHold queues what is stored of a hold of Queue.Closed.
+func (t *tx) closeHold(ctx context.Context, h library.QueuedHold) {
+	by, who := doer(ctx)
+	if h.Outcome == library.HoldExpired {
+		by, who = nil, nil
+	}
+	on, until := readyOf(h)
+	t.change(`
+		UPDATE holds SET ready_on = ?, ready_until = ?, closed_on = ?, outcome = ?, closed_by = ?, closed_who = ? WHERE id = ? AND closed_on IS NULL`,
+		on, until, h.ClosedOn, string(h.Outcome), by, who, h.ID)
 }
 
 // readyOf is how a hold's days are stored.
@@ -260,16 +265,20 @@ func (sh *shelf) announced(h library.QueuedHold) *library.Hold {
 		Status: library.HoldReady, ReadyOn: &h.ReadyOn, ReadyUntil: &h.ReadyUntil}
 }
 
-// settleQueues stores what has become of the queues of books that nobody has written since a hold has lapsed, and of those of which
-// an older release, which knows no holds, has taken a copy back or lent one to somebody who has waited.
+// settleQueues stores what has become of the queues of books that nobody has written since a hold has lapsed, and of what an older
+// release, which knows no holds, has passed by: it has taken a copy back for which somebody waits, lent one to somebody who has waited,
+// or deleted who waits, or the book.
 func (s *Store) settleQueues(ctx context.Context) error {
-	const whoHasIt = `FROM holds h JOIN loans l ON l.user_id = h.user_id AND l.open_book_id = h.active_book_id WHERE h.active_book_id `
+	const (
+		whoHasIt = `FROM holds h JOIN loans l ON l.user_id = h.user_id AND l.open_book_id = h.active_book_id WHERE h.active_book_id `
+		whoIsNot = `FROM holds h JOIN users u ON u.id = h.user_id WHERE u.deleted_at IS NOT NULL AND h.active_book_id `
+	)
 	var books []any
 	err := s.read(ctx, func(q querier) (err error) {
 		books, err = collect(ctx, q, scanID, `
 			SELECT h.active_book_id FROM holds h JOIN books b ON b.id = h.active_book_id
-			WHERE h.active_book_id > 0 AND (b.holds_change_on <= ? OR b.holds > b.set_aside AND b.copies > b.on_loan)
-			UNION SELECT h.active_book_id `+whoHasIt+`> 0`, []any{s.today()})
+			WHERE h.active_book_id > 0 AND (b.holds_change_on <= ? OR b.holds > b.set_aside AND b.copies > b.on_loan OR b.deleted_at IS NOT NULL)
+			UNION SELECT h.active_book_id `+whoHasIt+`> 0 UNION SELECT h.active_book_id `+whoIsNot+`> 0`, []any{s.today()})
 		return err
 	})
 	for _, id := range books {
@@ -278,24 +287,34 @@ func (s *Store) settleQueues(ctx context.Context) error {
 		}
 		err = s.inTx(ctx, func(t *tx) error {
 			sh, err := t.lockBook(ctx, id.(int64))
-			if errors.Is(err, library.ErrBookNotFound) {
+			if errors.Is(err, library.ErrBookNotFound) { // nobody could cancel them any more
+				t.later(`UPDATE holds SET closed_on = ?, outcome = ? WHERE active_book_id = ?`, t.today, string(library.HoldCancelled), id)
+				t.later(`UPDATE books SET holds = 0, `+sameFirstDue+` WHERE id = ? AND deleted_at IS NOT NULL`, id)
 				return nil
 			}
 			if err == nil {
 				err = t.settledWhole(ctx, sh)
 			}
+			for _, over := range []struct {
+				from    string
+				outcome library.HoldStatus
+			}{{whoHasIt, library.HoldFulfilled}, {whoIsNot, library.HoldCancelled}} {
+				var ids []any
+				if err == nil {
+					ids, err = collect(ctx, t, scanID, `SELECT h.id `+over.from+`= ?`, []any{id})
+				}
+				for _, h := range slices.Clone(sh.queue.Holds) {
+					if slices.Contains(ids, any(h.ID)) {
+						sh.queue.Close(h, over.outcome, t.today)
+					}
+				}
+			}
 			if err != nil {
 				return err
 			}
-			have, err := collect(ctx, t, scanID, `SELECT h.id `+whoHasIt+`= ?`, []any{id})
-			for _, h := range slices.Clone(sh.queue.Holds) {
-				if slices.Contains(have, any(h.ID)) {
-					sh.queue.Close(h, library.HoldFulfilled, t.today)
-				}
-			}
 			sh.queue.Settle(sh.policy, sh.today)
 			t.storeQueue(ctx, sh)
-			return err
+			return nil
 		})
 	}
 	return err

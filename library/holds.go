@@ -185,7 +185,7 @@ func (q *Queue) Known() bool {
 
 // ChangeOn is the first day on which a settled queue is no longer as it is, if nothing else happens; nil: it stays so.
 func (q *Queue) ChangeOn() *Date {
-	if first, ok := q.firstLapse(); ok {
+	if first, ok := q.firstLapse(); ok && first <= lastDate {
 		return &first
 	}
 	return nil
