@@ -39,11 +39,37 @@ func (d *desk) importLoans() {
 		do = func() {
 			d.giveBackOn(l, on)
 		}
-	case len(d.outTo(u)) >= d.policy.BorrowLimit, d.free(b) <= 0 && (h == nil || !h.ready):
-		want.Refused = 1
 	default:
-		want.Created = 1
-		do = func() { d.learnLoan(d.plain.borrow(b, u, nil)) }
+		v, out, loose := b.volumes[0], d.outOf(b), b.copies-d.labelled(b) // loose are volumes without a label that are in
+		for _, l := range out {
+			if l.volume == nil {
+				loose--
+			}
+		}
+		isFurther := false
+		switch isReady := h != nil && h.ready; {
+		case len(d.outTo(u)) >= d.policy.BorrowLimit, len(out) > 0 && len(out) >= b.copies, len(b.queue) > 0 && !isReady && d.free(b) <= 0:
+			want.Refused = 1
+		case d.loanOfVolume(v) != nil && loose <= 0: // the label's copy is out, and there is no other that could be meant
+			want.Refused = 1
+		default:
+			if d.loanOfVolume(v) != nil {
+				v = nil // it is about another volume
+			} else {
+				isFurther = v.status != "available" && loose <= 0 // it does circulate, while it is out
+			}
+			if len(out) >= b.copies && !isFurther {
+				want.Refused = 1
+				break
+			}
+			want.Created = 1
+			do = func() {
+				if isFurther {
+					b.copies++
+				}
+				d.learnLoan(d.plain.borrow(b, u, v))
+			}
+		}
 	}
 	file := "card_number,barcode,borrowed_on,returned_on\n" + strings.Join(row, ",") + "\n"
 	var said strings.Builder
