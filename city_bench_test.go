@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,78 +38,71 @@ func BenchmarkCity(b *testing.B) {
 	z, cityData, schoolData := dbtest.CityServer(b)
 	city := newCitySide(b, release, cityData, z)
 	school := newCitySide(b, release, schoolData, dbtest.School)
-	paths := documentedPaths(b, city)
 
 	both := func(make func(s *citySide) func(*rand.Rand) []exchange) (a, c func(*rand.Rand) []exchange) {
 		return make(city), make(school)
 	}
 	type pair struct {
-		name, needs    string
+		name           string
 		other          string // what the city is compared with, if not the school
 		city, compared func(*rand.Rand) []exchange
 	}
 	var cases []pair
-	add := func(name, needs string, make func(s *citySide) func(*rand.Rand) []exchange) {
-		if needs == "" || paths[needs] {
-			a, c := both(make)
-			cases = append(cases, pair{name: name, city: a, compared: c})
-		}
+	add := func(name string, make func(s *citySide) func(*rand.Rand) []exchange) {
+		a, c := both(make)
+		cases = append(cases, pair{name: name, city: a, compared: c})
 	}
 	// within compares two of the city's own.
-	within := func(name, needs, other string, make func(long bool) func(*rand.Rand) []exchange) {
-		if needs == "" || paths[needs] {
-			cases = append(cases, pair{name: name, other: other, city: make(true), compared: make(false)})
-		}
+	within := func(name, other string, make func(long bool) func(*rand.Rand) []exchange) {
+		cases = append(cases, pair{name: name, other: other, city: make(true), compared: make(false)})
 	}
-	add("one book", "", func(s *citySide) func(*rand.Rand) []exchange {
+	add("one book", func(s *citySide) func(*rand.Rand) []exchange {
 		return func(r *rand.Rand) []exchange { return reading(fmt.Sprint("/books/", 1+r.IntN(s.size.Titles))) }
 	})
-	add("the first page of books", "", func(s *citySide) func(*rand.Rand) []exchange { return always("/books/?limit=50") })
-	add("the last page of 50 books (the city's page 10,000)", "", func(s *citySide) func(*rand.Rand) []exchange { return always(s.lastPage(b)) })
-	add("one user with two books out", "", func(s *citySide) func(*rand.Rand) []exchange {
+	add("the first page of books", func(s *citySide) func(*rand.Rand) []exchange { return always("/books/?limit=50") })
+	add("the last page of 50 books (the city's page 10,000)", func(s *citySide) func(*rand.Rand) []exchange { return always(s.lastPage(b)) })
+	add("one user with two books out", func(s *citySide) func(*rand.Rand) []exchange {
 		users := s.ids(b, `SELECT id FROM users WHERE open_loans = 2 AND id > 10 AND deleted_at IS NULL LIMIT 5000`)
 		return func(r *rand.Rand) []exchange { return reading(fmt.Sprint("/users/", users[r.IntN(len(users))])) }
 	})
-	add("borrow, return", "", func(s *citySide) func(*rand.Rand) []exchange { return s.lending(b) })
-	if paths["POST /loans/"] && paths["POST /returns/"] {
-		add("borrow, return by barcode", "", func(s *citySide) func(*rand.Rand) []exchange { return s.lendingByBarcode(b) })
-	}
-	add("scan of a barcode", "GET /scan/", func(s *citySide) func(*rand.Rand) []exchange {
+	add("borrow, return", func(s *citySide) func(*rand.Rand) []exchange { return s.lending(b) })
+	add("borrow, return by barcode", func(s *citySide) func(*rand.Rand) []exchange { return s.lendingByBarcode(b) })
+	add("scan of a barcode", func(s *citySide) func(*rand.Rand) []exchange {
 		return func(r *rand.Rand) []exchange {
 			return reading(fmt.Sprint("/scan/?code=", 30_000_000_001+r.IntN(s.size.Copies)))
 		}
 	})
-	add("scan of a card", "GET /scan/", func(s *citySide) func(*rand.Rand) []exchange {
+	add("scan of a card", func(s *citySide) func(*rand.Rand) []exchange {
 		return func(r *rand.Rand) []exchange {
 			return reading(fmt.Sprint("/scan/?code=", 20_000_000_001+r.IntN(s.size.Users)))
 		}
 	})
-	add("open loans, the first page", "", func(s *citySide) func(*rand.Rand) []exchange { return always("/loans/?status=open&limit=50") })
-	add("overdue loans, the first page", "", func(s *citySide) func(*rand.Rand) []exchange { return always("/loans/?status=overdue&limit=50") })
-	add("statistics", "GET /stats", func(s *citySide) func(*rand.Rand) []exchange { return always("/stats") })
-	add("search: the two commonest words", "", func(s *citySide) func(*rand.Rand) []exchange { return always("/books/?q=the%20of&limit=50") })
-	add("search: one letter", "", func(s *citySide) func(*rand.Rand) []exchange {
+	add("open loans, the first page", func(s *citySide) func(*rand.Rand) []exchange { return always("/loans/?status=open&limit=50") })
+	add("overdue loans, the first page", func(s *citySide) func(*rand.Rand) []exchange { return always("/loans/?status=overdue&limit=50") })
+	add("statistics", func(s *citySide) func(*rand.Rand) []exchange { return always("/stats") })
+	add("search: the two commonest words", func(s *citySide) func(*rand.Rand) []exchange { return always("/books/?q=the%20of&limit=50") })
+	add("search: one letter", func(s *citySide) func(*rand.Rand) []exchange {
 		return func(r *rand.Rand) []exchange { return reading("/books/?limit=50&q=" + string(rune('a'+r.IntN(26)))) }
 	})
-	add("search: the two commonest, by title", "", func(s *citySide) func(*rand.Rand) []exchange { return always("/books/?q=the%20of&sort=title&limit=50") })
-	add("search: words that never meet", "", func(s *citySide) func(*rand.Rand) []exchange { return always("/books/?q=der%20the&limit=50") })
-	add("search: a whole title", "", func(s *citySide) func(*rand.Rand) []exchange {
+	add("search: the two commonest, by title", func(s *citySide) func(*rand.Rand) []exchange { return always("/books/?q=the%20of&sort=title&limit=50") })
+	add("search: words that never meet", func(s *citySide) func(*rand.Rand) []exchange { return always("/books/?q=der%20the&limit=50") })
+	add("search: a whole title", func(s *citySide) func(*rand.Rand) []exchange {
 		return func(r *rand.Rand) []exchange {
 			return reading("/books/?limit=50&q=" + strings.ReplaceAll(dbtest.Title(1+r.IntN(s.size.Titles)).Title, " ", "%20"))
 		}
 	})
 	user, book := map[bool]int64{true: dbtest.LongHistoryUser, false: dbtest.ShortHistoryUser}, map[bool]int64{true: z.LongQueueBook(), false: z.ShortQueueBook()}
 	of := map[bool]string{true: "1,000", false: "10"}
-	within("a user with 1,000 past loans", "", "with 10", func(long bool) func(*rand.Rand) []exchange { return always(fmt.Sprint("/users/", user[long])) })
-	within("the loans of a user with 1,000, a page of 10", "", "of "+of[false], func(long bool) func(*rand.Rand) []exchange {
+	within("a user with 1,000 past loans", "with 10", func(long bool) func(*rand.Rand) []exchange { return always(fmt.Sprint("/users/", user[long])) })
+	within("the loans of a user with 1,000, a page of 10", "of "+of[false], func(long bool) func(*rand.Rand) []exchange {
 		return always(fmt.Sprintf("/users/%d/loans?limit=10", user[long]))
 	})
-	within("borrow, return by a user with 1,000", "", "with 10", func(long bool) func(*rand.Rand) []exchange { return city.lendingTo(b, user[long]) })
-	within("a book with 2,000 holds", "", "with 10", func(long bool) func(*rand.Rand) []exchange { return always(fmt.Sprint("/books/", book[long])) })
-	within("the holds of a book with 2,000, a page of 10", "GET /books/{book_id}/holds", "of 10", func(long bool) func(*rand.Rand) []exchange {
+	within("borrow, return by a user with 1,000", "with 10", func(long bool) func(*rand.Rand) []exchange { return city.lendingTo(b, user[long]) })
+	within("a book with 2,000 holds", "with 10", func(long bool) func(*rand.Rand) []exchange { return always(fmt.Sprint("/books/", book[long])) })
+	within("the holds of a book with 2,000, a page of 10", "of 10", func(long bool) func(*rand.Rand) []exchange {
 		return always(fmt.Sprintf("/books/%d/holds?limit=10", book[long]))
 	})
-	within("a hold, cancelled, on a book with 2,000", "POST /books/{book_id}/holds/{user_id}", "with 10", func(long bool) func(*rand.Rand) []exchange { return city.holding(b, book[long]) })
+	within("a hold, cancelled, on a book with 2,000", "with 10", func(long bool) func(*rand.Rand) []exchange { return city.holding(b, book[long]) })
 
 	proxied, proxy := cityData.Through(b)
 	recorder := newCitySide(b, release, proxied, z)
@@ -303,26 +295,6 @@ func at(took []time.Duration, percent int) time.Duration {
 }
 
 func millis(d time.Duration) float64 { return d.Seconds() * 1000 }
-
-// documentedPaths are the operations that this program has, as "GET /stats".
-func documentedPaths(b *testing.B, s *citySide) map[string]bool {
-	r, err := http.Get("http://" + s.address + "/openapi.json")
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer r.Body.Close()
-	var document struct{ Paths map[string]map[string]any }
-	if err := json.NewDecoder(r.Body).Decode(&document); err != nil {
-		b.Fatal(err)
-	}
-	all := map[string]bool{}
-	for path, item := range document.Paths {
-		for method := range item {
-			all[strings.ToUpper(method)+" "+path] = true
-		}
-	}
-	return all
-}
 
 // lastPage is the path of the last page of 50 books, found by the links of longer ones.
 func (s *citySide) lastPage(b *testing.B) string {

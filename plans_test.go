@@ -149,7 +149,7 @@ func cityRequests(z dbtest.Size) map[string][]string {
 		"get-book":        get(fmt.Sprint("/books/", book), fmt.Sprint("/books/", z.LongQueueBook())),
 		"list-copies":     get(fmt.Sprintf("/books/%d/copies?limit=1", z.LongQueueBook())),
 		"get-copy":        get("/copies/7"),
-		"scan":            get(fmt.Sprint("/scan/?code=book:", book), "/scan/?code="+dbtest.ISBN(7), fmt.Sprint("/scan/?code=user:", user)),
+		"scan-code":       get(fmt.Sprint("/scan/?code=book:", book), "/scan/?code="+dbtest.ISBN(7), fmt.Sprint("/scan/?code=user:", user)),
 		"list-users":      get("/users/?limit=20", "/users/?limit=20&q=a", "/users/?limit=20&q=20000000007", "/users/?limit=20&status=active", "/users/?limit=20&status=blocked", "/users/?limit=20&q=a&status=blocked", "/users/?limit=20&q=a&status=active"),
 		"get-user":        get(fmt.Sprint("/users/", user), fmt.Sprint("/users/", dbtest.LongHistoryUser)),
 		"list-loans":      get("/loans/?limit=20", "/loans/?limit=20&status=open", "/loans/?limit=20&status=returned", "/loans/?limit=20&status=overdue", "/loans/?limit=20&due_before=2999-01-01", fmt.Sprintf("/loans/?limit=20&book_id=%d", book), fmt.Sprintf("/loans/?limit=20&user_id=%d&status=open", user), fmt.Sprintf("/loans/?limit=20&user_id=%d", dbtest.LongHistoryUser), fmt.Sprintf("/loans/?limit=20&book_id=%d&status=open", book), fmt.Sprintf("/loans/?limit=20&book_id=%d&due_after=2020-01-01", book)),

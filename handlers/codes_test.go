@@ -167,7 +167,7 @@ var sampleRequests = map[string]string{
 	"update-book": "PATCH /books/1 " + sampleBook, "delete-book": "DELETE /books/1",
 	"list-copies": "GET /books/1/copies", "create-copy": "POST /books/1/copies " + `{"barcode":"L1"}`, "get-copy": "GET /copies/1",
 	"update-copy": "PATCH /copies/1 " + `{"note":"torn"}`, "delete-copy": "DELETE /copies/1",
-	"scan": "GET /scan/?code=B1", "create-loan": "POST /loans/ " + `{"user_id":1,"book_id":1}`, "create-return": "POST /returns/ " + `{"book_id":1}`, "lose-loan": "POST /loans/1/lost {}",
+	"scan-code": "GET /scan/?code=B1", "create-loan": "POST /loans/ " + `{"user_id":1,"book_id":1}`, "create-return": "POST /returns/ " + `{"book_id":1}`, "lose-loan": "POST /loans/1/lost {}",
 	"list-users": "GET /users/", "create-user": "POST /users/ " + sampleUser, "get-user": "GET /users/1", "replace-user": "PUT /users/1 " + sampleUser,
 	"update-user": "PATCH /users/1 " + sampleUser, "delete-user": "DELETE /users/1",
 	"borrow-book": "POST /books/1/borrow/1", "return-book": "POST /books/1/return/1",

@@ -128,7 +128,7 @@ func TestLimits(t *testing.T) {
 		equal("published_year", p["published_year"].Minimum, library.MinYear)
 		equal("published_year", p["published_year"].Maximum, library.MaxYear)
 		equal("copies", p["copies"].Maximum, library.MaxCopies)
-		equal("copies", p["copies"].Minimum, 1)
+		equal("copies", p["copies"].Minimum, 0)
 	}
 	for _, s := range []string{"UserInput", "UserPatch"} {
 		p := doc.Components.Schemas[s].Properties

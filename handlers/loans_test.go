@@ -112,6 +112,7 @@ func TestLoans(t *testing.T) {
 		call(t, app, "GET", "/users/3/loans", "").problem(404, "user_not_found")
 
 		call(t, app, "POST", "/books/1/return/1", "").want(200)
+		call(t, app, "POST", "/users/1/payments", `{"amount":3}`).want(201)
 		call(t, app, "DELETE", "/users/1", "").want(204)
 		call(t, app, "DELETE", "/books/1", "").want(204)
 		call(t, app, "GET", "/users/1/loans", "").problem(404, "user_not_found")

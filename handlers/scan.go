@@ -12,7 +12,7 @@ import (
 func (a *api) deskWork() []route {
 	return []route{
 		newRoute(operation{
-			Method: "GET", Path: "/scan/", ID: "scan", Tag: tagLoans, Success: 200, Role: desk,
+			Method: "GET", Path: "/scan/", ID: "scan-code", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "Tell what a scanned code is",
 			Text:    "A card number, a barcode, an ISBN in any form, or user:17 and book:42, as slips have them. One code may be several things: the kind is then several, all are in matches, and the desk asks.",
 			Codes:   reads(library.ErrUnknownCode),
