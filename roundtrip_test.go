@@ -157,7 +157,7 @@ func makeLibrary(t *rapid.T, s *db.Store, pass func(days int)) {
 	for range rapid.IntRange(0, 60).Draw(t, "events") {
 		book, user := rapid.SampledFrom(books).Draw(t, "book"), rapid.SampledFrom(users).Draw(t, "user")
 		// What the rules refuse is refused: the library is a possible one whatever came of it.
-		switch rapid.IntRange(0, 9).Draw(t, "event") {
+		switch rapid.IntRange(0, 12).Draw(t, "event") {
 		case 6:
 			c := library.Copy{Barcode: fmt.Sprint(rapid.SampledFrom([]string{"c", "+", "'"}).Draw(t, "label"), len(copies)), Note: maybe("note", text.Draw(t, "note text"))}
 			if made, err := s.CreateCopy(ctx, book, c); err == nil {
@@ -172,6 +172,18 @@ func makeLibrary(t *rapid.T, s *db.Store, pass func(days int)) {
 				c.Status = status
 				return nil
 			})
+		case 10, 11:
+			if len(copies) == 0 {
+				continue
+			}
+			c, err := s.FindCopy(ctx, rapid.SampledFrom(copies).Draw(t, "scanned"))
+			if err == nil && c.Barcode != "" {
+				_, _ = s.Lend(ctx, library.LendingRequest{UserID: user, Barcode: c.Barcode})
+			}
+		case 12:
+			if loans, _, err := s.FindLoans(ctx, library.LoanFilter{BookID: book, Status: library.LoanOpen}, library.LoanPage{Limit: 1}); err == nil && len(loans) > 0 {
+				_, _ = s.LoseLoan(ctx, loans[0].ID, library.Loss{Charge: rapid.Int64Range(0, 9).Draw(t, "charge")})
+			}
 		case 8, 9:
 			_, _ = s.PlaceHold(ctx, book, user)
 		case 0, 1:
