@@ -250,6 +250,9 @@ func (s *Store) findReturn(ctx context.Context, q querier, r library.LendingRequ
 		where, args = where+` AND l.user_id = ?`, append(args, f.user)
 	}
 	loans, err := collect(ctx, q, v.scan, selectLoan+` FROM loans l`+joinLoan+` WHERE `+where+` ORDER BY l.due_on, l.id LIMIT ?`, append(args, maxCandidates))
+	if err == nil && f.user == 0 { // else the desk knows better
+		loans, err = mayBeOf(ctx, q, loans, f.copy)
+	}
 	switch {
 	case err != nil:
 	case len(loans) == 0:
@@ -264,6 +267,25 @@ func (s *Store) findReturn(ctx context.Context, q querier, r library.LendingRequ
 		loan = loans[0]
 	}
 	return f, loan, refusal, err
+}
+
+// mayBeOf are those of a book's open loans that name no copy which may be of this one, 0 for any: nobody has had it by its label since
+// they began. So a label that is scanned twice at its return takes nothing back from somebody else.
+func mayBeOf(ctx context.Context, q querier, loans []library.Loan, copyID int64) ([]library.Loan, error) {
+	if copyID == 0 || len(loans) == 0 {
+		return loans, nil
+	}
+	const named = ` FROM loans n WHERE n.book_id = ? AND n.copy_id = ?`
+	var back *library.Date // when it came back last
+	var last int64         // what was lent of it last on that day
+	err := one(ctx, q, `SELECT MAX(n.returned_on)`+named, []any{loans[0].BookID, copyID}, &back)
+	if err != nil || back == nil {
+		return loans, err
+	}
+	err = one(ctx, q, `SELECT COALESCE(MAX(n.id), 0)`+named+` AND n.borrowed_on = ?`, []any{loans[0].BookID, copyID, *back}, &last)
+	return slices.DeleteFunc(loans, func(l library.Loan) bool {
+		return l.BorrowedOn < *back || l.BorrowedOn == *back && l.ID < last
+	}), err
 }
 
 // maxCandidates is how many people a desk is asked about at the most: whoever else has it is named by card.
@@ -422,6 +444,9 @@ func (s *Store) matchLoans(ctx context.Context, q querier, m *library.Match, f n
 	}
 	var err error
 	m.Loans, err = collect(ctx, q, v.scan, selectLoan+` FROM loans l`+joinLoan+` WHERE `+where+` ORDER BY l.due_on, l.id LIMIT ?`, append(args, library.MaxMatched))
+	if err == nil && m.Copy != nil && f.loan == 0 {
+		m.Loans, err = mayBeOf(ctx, q, m.Loans, m.Copy.ID)
+	}
 	return err
 }
 

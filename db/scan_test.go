@@ -421,6 +421,51 @@ func TestDoubleLoansFromDoubleScans(t *testing.T) {
 	})
 }
 
+// TestLabelScannedTwiceAtItsReturn takes nothing back from somebody else, who has a volume that nobody named: neither one from before
+// the loan that the label's was, nor one from before its return. The first that began after may be of it.
+func TestLabelScannedTwiceAtItsReturn(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		var c clock
+		c.set(t, "2026-03-01T12:00:00Z")
+		l := scanned(t, d.Open(t, at(&c, library.DefaultPolicy)))
+		for i, days := range []int{0, 2} {
+			_, err := l.Borrow(ctx, l.dune.ID, l.bob.ID)
+			refused(t, err, "")
+			_, err = l.lend("c-ada", "d1")
+			refused(t, err, "")
+			if i == 1 { // began while ada has had it
+				_, err = l.Return(ctx, l.dune.ID, l.bob.ID)
+				refused(t, err, "")
+				c.addDays(1)
+				_, err = l.Borrow(ctx, l.dune.ID, l.bob.ID)
+				refused(t, err, "")
+			}
+			c.addDays(days)
+			_, err = l.takeBack("d1", 0)
+			refused(t, err, "")
+			_, err = l.takeBack("d1", 0)
+			refused(t, err, "not_borrowed")
+			if m, err := l.Scan(ctx, "d1"); err != nil || len(m) != 1 || len(m[0].Loans) != 0 {
+				t.Errorf("%v: it is in, and is shown as out: %+v", err, m)
+			}
+			got, err := l.takeBack("d1", l.bob.ID) // the desk knows better
+			refused(t, err, "")
+			if got.UserID != l.bob.ID {
+				t.Errorf("taken back from %d", got.UserID)
+			}
+		}
+		c.addDays(1)
+		_, err := l.Borrow(ctx, l.dune.ID, l.bob.ID)
+		refused(t, err, "")
+		got, err := l.takeBack("d1", 0)
+		refused(t, err, "")
+		if got.UserID != l.bob.ID {
+			t.Errorf("taken back from %d", got.UserID)
+		}
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+	})
+}
+
 // TestLendingModel mixes both ways of lending at will, by the book and by the barcode, with labels, losses and finds, beside a plain
 // model of one book: which labels are out by name, who has a volume that nobody named, and how many volumes there are.
 func TestLendingModel(t *testing.T) {
@@ -439,8 +484,11 @@ func TestLendingModel(t *testing.T) {
 			if err != nil {
 				r.Fatal(err)
 			}
-			volumes := b.Copies         // that circulate, or are lost and out
-			has := map[int]string{}     // users with a loan, and the label that it names
+			volumes := b.Copies       // that circulate, or are lost and out
+			has := map[int]string{}   // users with a loan, and the label that it names
+			began := map[int]int{}    // users with a loan, and which one it is
+			named := map[string]int{} // labels, and which loan has named them last
+			loans := 0
 			status := map[string]bool{} // labels, and whether they circulate
 			ids := map[string]int64{}
 			holder := func(label string) int {
@@ -451,9 +499,9 @@ func TestLendingModel(t *testing.T) {
 				}
 				return -1
 			}
-			unnamed := func() (list []int) {
+			unnamed := func(label string) (list []int) { // whose volume may have it
 				for u, l := range has {
-					if l == "" {
+					if l == "" && began[u] > named[label] {
 						list = append(list, u)
 					}
 				}
@@ -508,7 +556,8 @@ func TestLendingModel(t *testing.T) {
 					}
 					_, err := s.Borrow(ctx, b.ID, users[u].ID)
 					if check("borrow", err, want) {
-						has[u] = ""
+						loans++
+						has[u], began[u] = "", loans
 					}
 				},
 				"lend": func(r *rapid.T) {
@@ -530,7 +579,8 @@ func TestLendingModel(t *testing.T) {
 					}
 					_, err := s.Lend(ctx, library.LendingRequest{UserID: users[u].ID, Barcode: full(l)})
 					if check("lend", err, want) {
-						has[u] = l
+						loans++
+						has[u], began[u], named[l] = l, loans, loans
 					}
 				},
 				"return": func(r *rapid.T) {
@@ -548,7 +598,7 @@ func TestLendingModel(t *testing.T) {
 					l := one()
 					from, want := holder(l), ""
 					if from < 0 {
-						list := unnamed()
+						list := unnamed(l)
 						switch {
 						case ids[l] == 0:
 							want = "copy_not_found"
@@ -565,6 +615,7 @@ func TestLendingModel(t *testing.T) {
 						if got.UserID != users[from].ID {
 							r.Fatalf("taken back from %d, want %d", got.UserID, users[from].ID)
 						}
+						named[l] = max(named[l], began[from])
 						close(from)
 					}
 				},

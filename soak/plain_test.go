@@ -158,6 +158,13 @@ func (p *plain) loanOfVolume(v *volume) *loan {
 	return nil
 }
 
+// mayBe reports whether a loan that names no volume may be of this one: nobody has had it by its label since the loan began.
+func (p *plain) mayBe(l *loan, v *volume) bool {
+	return l.volume == nil && !slices.ContainsFunc(p.past, func(n *loan) bool {
+		return n.volume == v && (*n.returnedOn > l.borrowedOn || n.borrowedOn == l.borrowedOn && n.id > l.id)
+	})
+}
+
 // readyHolds is for how many holds of a book a copy is set aside.
 func (b *book) readyHolds() (n int) {
 	for _, h := range b.queue {

@@ -112,7 +112,7 @@ func (d *desk) takeBack(s said) bool {
 		may = d.outOf(s.book)
 		if s.volume != nil {
 			own := d.loanOfVolume(s.volume)
-			may = slices.DeleteFunc(may, func(l *loan) bool { return l.volume != nil || own != nil })
+			may = slices.DeleteFunc(may, func(l *loan) bool { return own != nil || l.volume != nil || !s.byUser && !d.plain.mayBe(l, s.volume) })
 			if own != nil {
 				may = []*loan{own}
 			}
@@ -266,7 +266,7 @@ func (d *desk) scan() {
 			shown := d.showVolume(ofBook, ofCopy)
 			m.Kind, m.Copy = "copy", &shown
 			own := d.loanOfVolume(ofCopy)
-			out = slices.DeleteFunc(out, func(l *loan) bool { return l != own && (own != nil || l.volume != nil) })
+			out = slices.DeleteFunc(out, func(l *loan) bool { return l != own && (own != nil || !d.plain.mayBe(l, ofCopy)) })
 		}
 		slices.SortFunc(out, func(a, b *loan) int { return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.id, b.id)) })
 		for _, l := range out {
