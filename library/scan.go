@@ -123,7 +123,7 @@ type Desk interface {
 	// PreviewLend answers as Lend would now, without the id, and changes nothing.
 	PreviewLend(ctx context.Context, r LendingRequest) (Lent, error)
 	// TakeBack is Return by what a request names, the user only where several may have it. A copy may come back that was lent without
-	// being named: it is the one open loan of its book that names none.
+	// being named: it is the one open loan of its book that names none, and that began after anybody had the copy by its label.
 	// Refusals: ErrInvalid, ErrUserNotFound, ErrBookNotFound, ErrCopyNotFound, ErrNotBorrowed, ErrWhichUser.
 	TakeBack(ctx context.Context, r LendingRequest) (ReturnedLoan, error)
 	// LoseLoan closes a loan whose copy was lost, with the fine that a return today would have, and a charge. The copy is lost, and the
