@@ -28,7 +28,7 @@ func (a *api) deskWork() []route {
 			Method: "POST", Path: "/returns/", ID: "create-return", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "Take back what was scanned",
 			Text: "Needs no look-up before, and names no user but where several may have had it: which_user then has the candidates. A copy may come back that was lent without being named: " +
-				"it is then of the open loan of its book that names none. The answer says who had it, what it has cost, and for whom it is set aside now.",
+				"it is then of the open loan of its book that names none and has begun since the copy was last returned by its barcode. The answer says who had it, what it has cost, and for whom it is set aside now.",
 			Codes: writes(library.ErrBookNotFound, library.ErrCopyNotFound, library.ErrUserNotFound, library.ErrNotBorrowed, library.ErrWhichUser),
 		}, a.createReturn),
 		newRoute(operation{
