@@ -177,6 +177,9 @@ type LostLoan struct {
 }
 
 func (in *LostLoan) loss() library.Loss {
+	if in == nil { // no body
+		return library.Loss{}
+	}
 	return library.Loss{Barcode: in.Barcode.value, Charge: int64(in.Charge.value), Reason: in.Reason.value}
 }
 
@@ -189,7 +192,7 @@ func (in *LostLoan) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
 func (a *api) loseLoan(ctx context.Context, in *struct {
 	LoanPath
 	Idempotency
-	Body LostLoan `required:"false"`
+	Body *LostLoan // may be absent
 }) (*struct{ Body ReturnedLoan }, error) {
 	l, err := a.store.LoseLoan(in.withKey(ctx), in.LoanID, in.Body.loss())
 	return &struct{ Body ReturnedLoan }{wireReturnedLoan(ctx, l)}, err

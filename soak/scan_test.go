@@ -200,7 +200,11 @@ func (d *desk) lose() {
 		}
 		v = may[0]
 	}
-	a := d.write("POST", fmt.Sprintf("/loans/%d/lost", l.id), quote(body))
+	text := "" // nothing needs to be said
+	if len(body) > 0 {
+		text = quote(body)
+	}
+	a := d.write("POST", fmt.Sprintf("/loans/%d/lost", l.id), text)
 	if !d.check("lose", a, 200, codes) {
 		return
 	}
