@@ -66,6 +66,8 @@ func TestLoanIsHistory(t *testing.T) {
 		check(library.LoanReturned)
 		c.addDays(30) // the fine stays what was charged
 		check(library.LoanReturned)
+		_, _, err = s.AddLine(ctx, library.AccountLine{UserID: u.ID, Kind: library.LinePayment, Amount: want.Fine})
+		refused(t, err, "")
 		refused(t, s.DeleteUser(ctx, u.ID, nil), "")
 		refused(t, s.DeleteBook(ctx, b.ID, nil), "")
 		want.UserName = ""

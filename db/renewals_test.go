@@ -182,7 +182,9 @@ func TestRefusedForEveryReason(t *testing.T) {
 		refused(t, err, "loan_not_found")
 		_, err = s.PreviewLoanRenewal(ctx, nothing)
 		refused(t, err, "loan_not_found")
-		_, err = s.ReturnLoan(ctx, loan.ID)
+		returned, err := s.ReturnLoan(ctx, loan.ID)
+		refused(t, err, "")
+		_, _, err = s.AddLine(ctx, library.AccountLine{UserID: u.ID, Kind: library.LineWaiver, Amount: returned.Fine, Reason: "to be deleted"})
 		refused(t, err, "")
 		refused(t, s.DeleteUser(ctx, u.ID, nil), "")
 		renewLoan(loan.ID, "not_borrowed") // whether or not its user is there
