@@ -78,6 +78,8 @@ func StartGroup(t testing.TB, multiPrimary bool) *Group {
 			"--super-read-only=ON",
 			// A member that is gone is expelled after 5 s and not after up to 25 s.
 			"--loose-group-replication-member-expel-timeout=0",
+			// One that joins, and whose first donor does not answer, asks the next one after a second and not after a minute.
+			"--loose-group-replication-recovery-reconnect-interval=1",
 			"--loose-group-replication-group-name=3f0b6f0e-5f5e-4a0e-9a53-000000000001", "--loose-group-replication-start-on-boot=OFF",
 			"--loose-group-replication-local-address="+address(g.ports[n]), "--loose-group-replication-recovery-get-public-key=ON",
 			"--loose-group-replication-group-seeds="+g.peers())
@@ -240,10 +242,10 @@ func (g *Group) each(t testing.TB, do func(n int) error) {
 	}
 }
 
-// Await waits until all three members take part in the group and know it of each other, for a minute at the most.
+// Await waits until all three members take part in the group and know it of each other, for three minutes at the most.
 func (g *Group) Await(t testing.TB) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		var states []string
 		whole := true
 		for n := range g.Members {
@@ -255,7 +257,7 @@ func (g *Group) Await(t testing.TB) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the members are %s after a minute", strings.Join(states, ", "))
+			t.Fatalf("the members are %s after three minutes", strings.Join(states, ", "))
 		}
 	}
 }
