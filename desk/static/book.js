@@ -1,14 +1,35 @@
 // A book: its copies, who has them, who waits, and how it was lent before, without names.
 
-import { get, write } from "./api.js";
+import { get, Problem, write } from "./api.js";
 import { admin } from "./member.js";
 import { desk } from "./queue.js";
-import { act, button, enterGoesOn, html, moreButton, nothing, state } from "./ui.js";
-import { words } from "./words.js";
+import { act, asked, button, html, moreButton, nothing, noticeOf, reload, say, state, update } from "./ui.js";
+import { refusal, words } from "./words.js";
 
 const text = words.book;
 
 const pageOf = ({ data, next }) => ({ items: data, next });
+
+// label gives copies their barcodes, one after the other, however fast they are scanned. What came of each stands under the field.
+let labelling = Promise.resolve();
+function label(screen, book, barcode) {
+  const entry = { tone: "look", text: text.adding(barcode) };
+  screen.labels = [entry, ...(screen.labels ?? [])];
+  update();
+  labelling = labelling.then(async () => {
+    try {
+      await write("POST", `books/${book.id}/copies`, { body: { barcode } });
+      Object.assign(entry, { tone: "done", text: text.added(barcode) });
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      if (problem.status === 401) state.locked = true;
+      Object.assign(entry, { tone: "no", text: `${barcode}: ${refusal(problem)}` });
+    }
+    say(`${words.tone[entry.tone]}: ${entry.text}`);
+    update();
+    if (screen === state.screen && entry.tone === "done") await reload();
+  });
+}
 
 export const bookScreen = {
   title: ({ data }) => data?.book?.title ?? text.title,
@@ -19,7 +40,8 @@ export const bookScreen = {
     ]);
     return { book: book.data, copies: pageOf(copies), holds: pageOf(holds), loans: pageOf(loans), history: pageOf(history) };
   },
-  view({ data: { book: b, copies, holds, loans, history } }) {
+  view(screen) {
+    const { book: b, copies, holds, loans, history } = screen.data;
     const at = `books/${b.id}`;
     const circulating = copies.items.filter((c) => !["lost", "damaged", "withdrawn"].includes(c.status)).length;
     const unlabelled = copies.next ? 0 : b.copies - circulating;
@@ -41,14 +63,17 @@ export const bookScreen = {
             button(text.mark[s], () => act(() => write("PATCH", `copies/${c.id}`, { body: { status: s }, type: "application/merge-patch+json" }), text.marked(c.barcode ?? "–", text.status[s]))))}
         </p></details></li>`)}</ul>
       ${moreButton(copies, words.find.more)}
-      <form class="inline" @keydown=${enterGoesOn} @keypress=${enterGoesOn} @submit=${(e) => {
-        e.preventDefault();
-        const barcode = e.target.barcode.value.trim();
-        if (barcode) act(() => write("POST", `${at}/copies`, { body: { barcode } }).then(() => e.target.reset()), text.added(barcode));
+      <form class="inline" @submit=${(e) => {
+        e.preventDefault(); // and a scanner's Enter does mean it: there is but one field
+        const field = e.target.barcode, barcode = field.value.trim();
+        field.value = "";
+        field.focus();
+        if (barcode) label(screen, b, barcode);
       }}>
-        <label>${text.addCopy}<input name="barcode" maxlength="64" autocomplete="off" spellcheck="false"></label>
-        <button ?disabled=${state.busy}>${text.add}</button>
+        <label>${unlabelled > 0 ? text.labelCopy : text.addCopy}<input name="barcode" maxlength="64" autocomplete="off" spellcheck="false"></label>
+        <button>${text.add}</button>
       </form>
+      <div>${(screen.labels ?? []).map(noticeOf)}</div>
 
       <h2>${text.loans}</h2>
       ${loans.items.length ? nothing : html`<p class="quiet">${text.noLoans}</p>`}
@@ -64,9 +89,9 @@ export const bookScreen = {
       <ol class="rows">${holds.items.map((h) => html`<li>
         <span class="what"><a href="#member/${h.user.id}">${h.user.name ?? words.desk.someone}</a>
           <span class=${h.status === "ready" ? "good" : "quiet"}>${h.status === "ready" ? words.member.holdReady(h.ready_until) : words.member.holdWaiting(h.position)}</span></span>
-        ${button(words.member.cancel, () => act(() => write("DELETE", `${at}/holds/${h.user.id}`), words.holds.cancelled))}</li>`)}</ol>
+        ${asked(words.member.cancel, words.member.cancelSure(h.user.name ?? words.desk.someone), () => act(() => write("DELETE", `${at}/holds/${h.user.id}`), words.holds.cancelled))}</li>`)}</ol>
       ${moreButton(holds, words.find.more)}
-      ${m ? html`<p>${button(text.hold(m.name), () => act(() => write("POST", `${at}/holds/${m.id}`), ({ data }) => words.desk.held(m.name, data.position)))}</p>` : nothing}
+      ${m ? html`<p>${button(text.hold(m.name), () => act(() => write("POST", `${at}/holds/${m.id}`), ({ data }) => words.desk.held(m.name, data.position)))}</p>` : html`<p class="quiet noprint">${text.holdHow}</p>`}
 
       <h2>${text.history}</h2>
       ${history.items.length ? nothing : html`<p class="quiet">${text.noHistory}</p>`}

@@ -1,6 +1,6 @@
 // The catalogue for readers: what there is, and what is free; never who has it.
 
-import { base, get, query } from "./api.js";
+import { get, query } from "./api.js";
 import { keyForm, whose } from "./key.js";
 import { content, html, moreButton, notice, nothing, reload, start, state } from "./ui.js";
 import { date, number, words } from "./words.js";
@@ -86,7 +86,7 @@ const book = {
 
 start({ list, book }, "list", () => html`
   <a class="unseen" href="#content" @click=${(e) => { e.preventDefault(); document.querySelector("main").focus(); }}>${words.skip}</a>
-  <header><a class="home" href=${base}>${words.library}</a>${whose()}</header>
+  <header><a class="home" href="#list">${words.library}</a>${whose()}</header>
   <main class="page" id="content" tabindex="-1">
     ${state.locked ? html`<h1 tabindex="-1">${say.title}</h1>${notice()}${keyForm(say.closed)}` : content()}
   </main>`);

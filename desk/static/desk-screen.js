@@ -25,8 +25,8 @@ export const deskScreen = {
     <p id="hint" class="quiet">${text.hint}</p>
     ${queue()}
     <div class="head"><h2>${text.lines}</h2>
-      <span class="buttons"><button type="button" class="small" aria-pressed=${sound.on} @click=${() => { toggleSound(); update(); }}>${sound.on ? text.soundOn : text.soundOff}</button>
-        ${desk.lines.length ? button(text.clear, clear, "small") : nothing}</span></div>
+      <span class="buttons">${button(sound.on ? text.turnOff : text.turnOn, () => { toggleSound(); update(); toBox().focus(); }, "small")}
+        ${desk.lines.length ? button(text.clear, () => { clear(); toBox().focus(); }, "small") : nothing}</span></div>
     ${desk.lines.length ? nothing : html`<p class="quiet">${text.noLines}</p>`}
     <ol id="lines" class="lines"></ol>`,
   drawn: () => keyed(document.getElementById("lines"), desk.lines, line),
@@ -70,12 +70,12 @@ function member() {
   return html`
     <section class="member card" aria-label=${text.member}>
       <p class="name">${m.name} <span class="quiet">${m.card ?? ""}</span></p>
-      ${m.blocked ? html`<p class="alarm">${text.blocked(m.reason)}</p>` : nothing}
+      ${m.blocked ? html`<p class="alarm">${text.blocked(m.reason)}</p>` : html`<p class="now">${text.nowLent(m.name)}</p>`}
       <ul class="facts">
         <li>${text.onLoan(m.onLoan)}</li>
         ${m.overdue ? html`<li class="alarm">${text.overdue(m.overdue)}</li>` : nothing}
         ${m.balance ? html`<li class="alarm">${text.owes(m.balance)}</li>` : nothing}
-        ${m.ready ? html`<li class="good">${text.ready(m.ready)}</li>` : nothing}
+        ${m.ready.length ? html`<li class="good">${text.ready(m.ready)}</li>` : nothing}
       </ul>
       <p class="buttons">
         ${button(text.done, () => { close(); toBox()?.focus(); }, "first")}
@@ -94,7 +94,7 @@ function queue() {
       <p class="buttons">${button(text.sendAll, sendAll)} ${button(text.dropAll, dropAll)}</p></div>`;
   }
   if (state.locked) return nothing; // the form for it says so
-  if (desk.stopped) return html`<p class="notice no"><b>${words.tone.no}</b> ${text[desk.stopped](n)}</p>`;
+  if (desk.stopped) return html`<p class="notice no"><b>${words.tone.no}:</b> ${text[desk.stopped](n)}</p>`;
   return html`<p class="quiet waiting">${text.waiting(n)}</p>`;
 }
 
@@ -104,7 +104,7 @@ const line = (l) => html`
     <span class="what"><b>${l.title}</b> <span>${l.text}</span></span>
     ${l.buttons.length ? html`<span class="buttons">${l.buttons.map((b) =>
       b.go ? html`<a class="button" href=${b.go}>${b.label}</a>`
-      : b.slip ? html`<button type="button" @click=${() => printHold(b.slip)}>${b.label}</button>`
+      : b.slip ? html`<button type="button" @click=${() => { printHold(b.slip); toBox()?.focus(); }}>${b.label}</button>`
       : html`<button type="button" @click=${() => { answer(l, b); toBox()?.focus(); }}>${b.label}</button>`)}</span>` : nothing}
   </div>`;
 

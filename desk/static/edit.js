@@ -1,7 +1,7 @@
 // Adding and editing a book and a member. A scanner's Enter goes on to the next field, and saves nothing.
 
 import { get, isISBN, query, write } from "./api.js";
-import { button, enterGoesOn, html, nothing, state, tell, update } from "./ui.js";
+import { button, enterGoesOn, html, nothing, state, tell, tellThen, update } from "./ui.js";
 import { refusal, words } from "./words.js";
 import { Problem } from "./api.js";
 
@@ -9,7 +9,7 @@ const text = words.edit;
 
 // The fields: [name, label, {required, type, …}].
 const bookFields = [
-  ["isbn", text.isbn, { max: 40 }], ["title", text.title, { required: true, max: 500 }], ["author", text.author, { required: true, max: 1000 }],
+  ["isbn", text.isbn, { max: 40, hint: text.isbnHint }], ["title", text.title, { required: true, max: 500 }], ["author", text.author, { required: true, max: 1000 }],
   ["barcode", text.barcode, { max: 64 }], ["published_year", text.year, { number: true }], ["category", text.category, { max: 100 }],
   ["language", text.language, { max: 35 }], ["copies", text.copies, { number: true }],
 ];
@@ -29,10 +29,11 @@ const editor = ({ title, list, to, fields, standard = {} }) => ({
     <h1 tabindex="-1">${title}</h1>
     <form class="card edit" novalidate @keydown=${enterGoesOn} @keypress=${enterGoesOn} @submit=${(e) => { e.preventDefault(); save(e.target, data); }}>
       ${fields.map(([name, label, kind]) => html`
-        <label>${label}
+        <label>${label} ${kind.required ? nothing : html`<span class="optional">${text.optional}</span>`}
           <input name=${name} value=${data.values[name] ?? ""} maxlength=${kind.max ?? 10} inputmode=${kind.number ? "numeric" : "text"} autocomplete="off" spellcheck="false"
             aria-required=${kind.required ? "true" : nothing} aria-invalid=${data.problems[name] ? "true" : nothing} aria-describedby=${data.problems[name] ? `${name}-problem` : nothing}
-            @change=${name === "isbn" ? (e) => known(e.target, data) : nothing}>
+            @change=${name === "isbn" ? (e) => known(e.target, data) : nothing} @input=${() => { delete data.problems[name]; update(); }}>
+          ${kind.hint ? html`<span class="optional">${kind.hint}</span>` : nothing}
           ${data.problems[name] ? html`<span class="alarm" id="${name}-problem">${data.problems[name]}</span>` : nothing}
         </label>
         ${name === "isbn" && data.known ? html`<p class="notice look">${text.known(data.known.title)} <a class="button" href="#book/${data.known.id}">${text.look}</a></p>` : nothing}`)}
@@ -68,6 +69,7 @@ async function save(form, data) {
     const answer = data.id === undefined ? await write("POST", `${screen.list}/`, { body })
       : await write("PATCH", `${screen.list}/${data.id}`, { body, match: data.etag, type: "application/merge-patch+json" });
     state.busy = false;
+    tellThen("done", text.saved(answer.data.title ?? answer.data.name));
     location.hash = `#${screen.to}/${answer.data.id}`;
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
@@ -85,7 +87,7 @@ async function save(form, data) {
 function showProblems(form, data) {
   update();
   const first = Object.keys(data.problems)[0];
-  if (first) setTimeout(() => form[first].focus());
+  if (first) setTimeout(() => { form[first].focus(); form[first].select(); }); // what is typed or scanned next takes its place
 }
 
 // known tells of a book that is in the catalogue already before a second one is typed in.

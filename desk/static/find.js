@@ -21,17 +21,34 @@ function typed(event) {
   }, 150);
 }
 
-// toDesk opens a member at the desk, or does there with a book what a scan of it does.
-export function toDesk(code) {
-  scan(code);
+// toDesk opens a member at the desk, or does there with a book what a scan of it does; with ask somebody has to choose there.
+export function toDesk(code, ask) {
+  scan(code, ask);
   location.hash = "#desk";
 }
 
-// What a scan of the book would do at the desk now, by its name.
+// What can be done with the book at the desk now, by its name.
 function atDesk(b) {
-  if (desk.member) return button(text.lendTo(desk.member.name), () => toDesk(`book:${b.id}`));
-  return b.copies_available < b.copies ? button(text.takeBack, () => toDesk(`book:${b.id}`)) : nothing;
+  const code = `book:${b.id}`, m = desk.member;
+  if (m && b.available) return button(text.lendTo(m.name), () => toDesk(code));
+  if (m) return button(text.holdFor(m.name), () => toDesk(code, true));
+  return b.copies_available < b.copies ? button(text.takeBack, () => toDesk(code, true)) : nothing;
 }
+
+// scanned is what a barcode or another code is, where it is one: a list of {user} or {book}.
+async function scanned(q, options) {
+  if (!/\d/.test(q) || /\s/.test(q) || q.length > 100) return [];
+  try {
+    const { data } = await get(`scan/${query({ code: q })}`, options);
+    return data.matches ?? [data];
+  } catch (problem) {
+    if (problem.status === 404) return [];
+    throw problem;
+  }
+}
+
+// first is a list of which some are known to be meant.
+const first = (found, { data, next }) => ({ items: [...found, ...data.filter((d) => !found.some((f) => f.id === d.id))], next });
 
 export const findScreen = {
   title: text.title,
@@ -44,8 +61,11 @@ export const findScreen = {
     if (!q) return { q };
     const { signal } = screen.asked;
     try {
-      const [users, books] = await Promise.all([get(`users/${query({ q, limit: 10 })}`, { signal }), get(`books/${query({ q, limit: 10 })}`, { signal })]);
-      return { q, users: { items: users.data, next: users.next }, books: { items: books.data, next: books.next } };
+      const [found, users, books] = await Promise.all([
+        scanned(q, { signal }), get(`users/${query({ q, limit: 10 })}`, { signal }), get(`books/${query({ q, limit: 10 })}`, { signal }),
+      ]);
+      const of = (kind) => found.map((m) => m[kind]).filter(Boolean);
+      return { q, users: first(of("user"), users), books: first(of("book"), books) };
     } catch (problem) {
       if (problem.name === "AbortError") return screen.data; // another question is on its way
       throw problem;

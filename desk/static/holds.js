@@ -2,7 +2,7 @@
 
 import { get, write } from "./api.js";
 import { printHold } from "./desk-screen.js";
-import { act, button, html, moreButton, nothing } from "./ui.js";
+import { act, asked, button, html, moreButton, nothing } from "./ui.js";
 import { words } from "./words.js";
 
 const text = words.holds;
@@ -25,8 +25,8 @@ export const holdsScreen = {
           <span class="quiet"><a href="#member/${h.user.id}">${h.user.name ?? words.desk.someone}</a> ${h.ready_until ? text.until(h.ready_until) : text.since(h.placed_on)}</span></span>
         <span class="buttons noprint">
           ${status === "ready" ? button(words.desk.printHold, () => printHold({ title: h.book.title, name: h.user.name ?? words.desk.someone, until: h.ready_until })) : nothing}
-          ${button(text.cancel, () => act(() => write("DELETE", `books/${h.book.id}/holds/${h.user.id}`), text.cancelled))}
+          ${asked(text.cancel, words.member.cancelSure(h.user.name ?? words.desk.someone), () => act(() => write("DELETE", `books/${h.book.id}/holds/${h.user.id}`), text.cancelled))}
         </span></li>`)}</ul>
       ${moreButton(data[status], text.more)}
-      ${status === "ready" ? html`<p class="quiet">${text.putBack}</p>` : nothing}`)}`,
+      <p class="quiet noprint">${status === "ready" ? text.putBack : text.how}</p>`)}`,
 };

@@ -10,8 +10,8 @@ start({ home: { title: words.home.title, view: () => html`` } }, "home", () => h
   <main class="page">
     <h1 tabindex="-1">${words.home.title}</h1>
     <ul class="doors">
-      ${door("desk", words.to.desk, words.home.desk)}
       ${door("catalogue", words.to.catalogue, words.home.catalogue)}
+      ${door("desk", words.to.desk, words.home.desk)}
       ${door("docs", words.to.docs, words.home.docs)}
     </ul>
   </main>`);

@@ -2,7 +2,7 @@
 
 import { get, write } from "./api.js";
 import { toDesk } from "./find.js";
-import { act, button, enterGoesOn, html, moreButton, nothing, state, tell } from "./ui.js";
+import { act, asked, button, enterGoesOn, folded, html, moreButton, nothing, state, submitted, tell } from "./ui.js";
 import { date, number, words } from "./words.js";
 
 const text = words.member;
@@ -36,13 +36,13 @@ export const memberScreen = {
         <span class="what"><a href="#book/${l.book.id}">${l.book.title}</a>
           ${l.days_overdue > 0 ? html`<span class="alarm">${text.due(l.due_date)}, ${text.late(l.days_overdue, l.fine)}</span>` : html`<span class="quiet">${text.due(l.due_date)}</span>`}</span>
         <span class="buttons">
-          ${button(text.renew, () => act(() => write("POST", `loans/${l.id}/renew`), ({ data }) => text.renewed(l.book.title, data.due_date)))}
+          ${button(text.renew, () => act(() => write("POST", `loans/${l.id}/renew`), ({ data }) => (data.due_date === l.due_date ? text.renewedSame : text.renewed)(l.book.title, data.due_date)))}
           ${button(text.giveBack, () => act(() => write("POST", `loans/${l.id}/return`), text.returned(l.book.title)))}
-          <details><summary>${text.lost}</summary>
+          ${folded(text.lost, html`
             <form @keydown=${enterGoesOn} @keypress=${enterGoesOn} @submit=${(e) => { e.preventDefault(); lost(l, e.target); }}>
               <label>${text.lostCharge}<input name="charge" inputmode="numeric" autocomplete="off"></label>
               <button ?disabled=${state.busy}>${text.lost}</button>
-            </form></details>
+            </form>`)}
         </span></li>`)}</ul>
       ${moreButton(loans, text.more)}
 
@@ -51,7 +51,7 @@ export const memberScreen = {
       <ul class="rows">${holds.map((h) => html`<li>
         <span class="what"><a href="#book/${h.book.id}">${h.book.title}</a>
           <span class=${h.status === "ready" ? "good" : "quiet"}>${h.status === "ready" ? text.holdReady(h.ready_until) : text.holdWaiting(h.position)}</span></span>
-        ${button(text.cancel, () => act(() => write("DELETE", `books/${h.book.id}/holds/${u.id}`), text.cancelled(h.book.title)))}</li>`)}</ul>
+        ${asked(text.cancel, text.cancelSure(u.name), () => act(() => write("DELETE", `books/${h.book.id}/holds/${u.id}`), text.cancelled(h.book.title)))}</li>`)}</ul>
 
       <h2>${text.account}</h2>
       <dl class="sums">
@@ -62,12 +62,12 @@ export const memberScreen = {
         <div><dt>${text.waived}</dt><dd>${number(account.waived)}</dd></div>
       </dl>
       <div class="side">
-        ${account.balance > 0 ? money(text.payTitle, text.pay, text.note, false, account.balance, (amount, note) =>
-          act(() => write("POST", `${at}/payments`, { body: { amount, ...(note && { note }) } }), text.paidNow(amount))) : nothing}
-        ${admin() && account.balance > 0 ? money(text.waiveTitle, text.waive, text.reason, true, account.balance, (amount, reason) =>
-          act(() => write("POST", `${at}/waivers`, { body: { amount, reason } }), text.waivedNow(amount))) : nothing}
-        ${admin() ? money(text.chargeTitle, text.charge, text.reason, true, "", (amount, reason) =>
-          act(() => write("POST", `${at}/charges`, { body: { amount, reason } }), text.chargedNow(amount))) : nothing}
+        ${money(text.payTitle, text.pay, text.note, false, account.balance, (form, amount, note) =>
+          submitted(form, () => write("POST", `${at}/payments`, { body: { amount, ...(note && { note }) } }), text.paidNow(amount)))}
+        ${admin() ? money(text.waiveTitle, text.waive, text.reason, true, account.balance, (form, amount, reason) =>
+          submitted(form, () => write("POST", `${at}/waivers`, { body: { amount, reason } }), text.waivedNow(amount))) : nothing}
+        ${admin() ? money(text.chargeTitle, text.charge, text.reason, true, "", (form, amount, reason) =>
+          submitted(form, () => write("POST", `${at}/charges`, { body: { amount, reason } }), text.chargedNow(amount))) : nothing}
       </div>
       ${lines.items.length ? html`<h3>${text.lines}</h3>` : nothing}
       <ul class="rows plain">${lines.items.map((l) => html`<li>
@@ -83,11 +83,11 @@ export const memberScreen = {
       ${moreButton(history, text.more)}
 
       <div class="side last">
-      ${u.status === "blocked" ? nothing : html`<details><summary>${text.block}</summary>
-        <form @keydown=${enterGoesOn} @keypress=${enterGoesOn} @submit=${(e) => { e.preventDefault(); act(() => patch(u, { status: "blocked", status_reason: e.target.reason.value.trim() || null }), text.isBlocked); }}>
+      ${u.status === "blocked" ? nothing : folded(text.block, html`
+        <form @keydown=${enterGoesOn} @keypress=${enterGoesOn} @submit=${(e) => { e.preventDefault(); submitted(e.target, () => patch(u, { status: "blocked", status_reason: e.target.reason.value.trim() || null }), text.isBlocked); }}>
           <label>${text.blockReason}<input name="reason" maxlength="500" autocomplete="off"></label>
           <button ?disabled=${state.busy}>${text.block}</button>
-        </form></details>`}
+        </form>`)}
       ${admin() ? html`<details><summary>${text.remove}</summary>
         ${button(text.removeSure, () => act(async () => { await write("DELETE", at); location.hash = "#find"; }, text.gone), "danger")}</details>` : nothing}
       </div>`;
@@ -101,22 +101,27 @@ const patch = (u, body) => write("PATCH", `users/${u.id}`, { body, type: "applic
 
 const whole = (value) => (/^\s*\d+\s*$/.test(value) ? Number(value) : undefined);
 
+// money is a form for an amount, at the most what is owed, or any where most is "". It is there where nothing is owed, too, so that
+// nothing else comes to where it was.
 function money(title, label, about, needed, most, done) {
-  return html`<details class="money"><summary>${title}</summary>
+  return folded(title, most === 0 ? html`<p class="quiet">${text.nothingOwed}</p>` : html`
     <form @keydown=${enterGoesOn} @keypress=${enterGoesOn} @submit=${(e) => {
       e.preventDefault();
       const amount = whole(e.target.amount.value);
-      if (!amount) return tell("no", `${text.amount}: ${words.edit.number}`);
-      done(amount, e.target.about.value.trim());
+      if (!amount) {
+        e.target.amount.select();
+        return tell("no", text.wholeAmount);
+      }
+      done(e.target, amount, e.target.about.value.trim());
     }}>
       <label>${text.amount}<input name="amount" inputmode="numeric" required autocomplete="off" value=${most} @focus=${(e) => e.target.select()}></label>
       <label>${about}<input name="about" maxlength="500" autocomplete="off" ?required=${needed}></label>
       <button ?disabled=${state.busy}>${label}</button>
-    </form></details>`;
+    </form>`);
 }
 
 function lost(loan, form) {
   const charge = whole(form.charge.value);
-  if (form.charge.value.trim() && charge === undefined) return tell("no", `${text.lostCharge}: ${words.edit.number}`);
-  act(() => write("POST", `loans/${loan.id}/lost`, { body: charge ? { charge } : {} }), text.wasLost(loan.book.title));
+  if (form.charge.value.trim() && charge === undefined) return tell("no", text.wholeAmount);
+  submitted(form, () => write("POST", `loans/${loan.id}/lost`, { body: charge ? { charge } : {} }), text.wasLost(loan.book.title));
 }

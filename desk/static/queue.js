@@ -35,7 +35,8 @@ const ahead = new Map();
 
 // ---- What people do
 
-export function scan(code) { push({ code }); }
+// scan is a scan of a code. With ask nothing is done before somebody has chosen: what was found by words is no scan.
+export function scan(code, ask) { push({ code, ask }); }
 export function close() { if (open()) push({ close: true }); }
 
 // open is the member's id once all that waits is done, undefined where nobody knows yet.
@@ -49,11 +50,18 @@ function open() {
 
 // answer is a button of a line: it was asked, so that its other buttons are of no use.
 export function answer(line, button) {
-  if (button.item) {
-    line.buttons = line.buttons.filter((b) => !b.item);
-    push(structuredClone(button.item));
-  }
+  if (!button.item || !line.buttons.includes(button)) return;
+  line.buttons = line.buttons.filter((b) => !b.item);
+  push(structuredClone(button.item));
 }
+
+// A button {label, item, slip or go} may say what it depends on: for, the member whose card must be open; loan, that must be open;
+// lends, the code of what must not be lent yet. What has become of these takes it away, so that no old line does what nobody means.
+function drop(over) {
+  for (const l of desk.lines) l.buttons = l.buttons.filter((b) => !over(b));
+}
+
+const cardChanged = () => drop((b) => b.for !== undefined && b.for !== desk.member?.id);
 
 export function clear() {
   desk.lines = [];
@@ -186,6 +194,7 @@ function closeMember() {
   desk.member = null;
   desk.visit = [];
   desk.closesIn = 0;
+  cardChanged();
   say(text.closed);
 }
 
@@ -228,10 +237,11 @@ async function decide(item) {
   if (found.length > 1) {
     return line(item, "look", {
       title: item.code, text: text.which,
-      buttons: found.map((f) => ({ label: nameOf(f), item: { code: codeOf(f) } })),
+      buttons: found.map(choice),
     });
   }
   const [it] = found;
+  if (item.for !== undefined && item.for !== desk.member?.id) item.ask = true; // another card was opened meanwhile
   return it.user ? openMember(item, it.user) : desk.member ? lendOrAsk(item, it) : giveBackOrAsk(item, it);
 }
 
@@ -240,21 +250,35 @@ const codeOf = (f) => (f.user ? `user:${f.user.id}` : f.copy?.barcode ?? `book:$
 // What a request names a scanned book by.
 const named = (it) => (it.copy?.barcode ? { barcode: it.copy.barcode } : { book_id: it.book.id });
 
+// choice is a button for one of several things: it says what it does.
+function choice(f) {
+  const { member } = desk, code = codeOf(f);
+  if (f.user) return { label: nameOf(f), item: { code } };
+  if (member) return { label: text.lendThis(member.name, nameOf(f)), for: member.id, item: { code, for: member.id } };
+  return { label: nameOf(f), item: { code, ask: true } };
+}
+
 async function unknown(item) {
-  if (isISBN(item.code)) {
-    return line(item, "no", { title: item.code, text: text.unknownTitle, buttons: [{ label: text.addBook, go: `#add-book${query({ isbn: item.code })}` }] });
+  const { code } = item;
+  if (isISBN(code)) {
+    return line(item, "no", { title: code, text: text.unknownTitle, buttons: [{ label: text.addBook, go: `#add-book${query({ isbn: code })}` }] });
   }
-  if (/\d/.test(item.code) && !/\s/.test(item.code)) return line(item, "no", { title: item.code, text: text.unknownTitle });
+  if (/\d/.test(code) && !/\s/.test(code)) {
+    return line(item, "no", { title: code, text: text.unknownTitle, buttons: [
+      { label: text.newCard, go: `#add-member${query({ card_number: code })}` }, { label: text.newBook, go: `#add-book${query({ barcode: code })}` },
+    ] });
+  }
   const [users, books] = await Promise.all([get(`users/${query({ q: item.code, limit: 5 })}`), get(`books/${query({ q: item.code, limit: 5 })}`)]);
   const found = [...users.data.map((user) => ({ user })), ...books.data.map((book) => ({ book }))];
   if (found.length === 0) return line(item, "no", { title: item.code, text: text.notFound(item.code) });
-  line(item, "look", { title: text.found(item.code), text: text.which, buttons: found.map((f) => ({ label: nameOf(f), item: { code: codeOf(f) } })) });
+  line(item, "look", { title: text.found(item.code), text: text.which, buttons: found.map(choice) });
 }
 
 async function openMember(item, user) {
   const member = await summary(user.id);
   if (desk.member?.id !== member.id) desk.visit = [];
   desk.member = member;
+  cardChanged();
   const bad = member.blocked || member.overdue > 0;
   line(item, member.blocked ? "no" : bad ? "look" : "done", {
     title: member.name, text: [member.blocked && text.blocked(member.reason), text.opened(member)].filter(Boolean).join(". "),
@@ -279,7 +303,10 @@ async function refresh() {
     desk.member = now;
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
-    if (problem.code === "user_not_found" && desk.member?.id === member.id) desk.member = null;
+    if (problem.code === "user_not_found" && desk.member?.id === member.id) {
+      desk.member = null;
+      cardChanged();
+    }
     if (problem.status === 401) state.locked = true;
   }
   save();
@@ -290,22 +317,27 @@ function giveBackOrAsk(item, it) {
   const { loans } = it;
   if (loans.length === 0) {
     if (wasJust(item, it, "returned")) return line(item, "look", { title: it.book.title, text: text.twiceReturned });
-    const off = text.state[it.copy?.status];
+    const off = it.copy?.status === "on_hold" && it.ready.length > 0 ? text.onHoldsShelf(it.ready.map(holder)) : text.state[it.copy?.status];
     return line(item, "look", { title: it.book.title, text: off ?? text.free });
   }
-  if (loans.length > 1) return whoBrings(item, it);
+  if (loans.length > 1 || item.ask) return whoBrings(item, it);
   item.op = giveBack(it, loans[0].user);
 }
 
+const holder = (h) => text.until(h.user.name ?? text.someone, h.ready_until);
+
 const giveBack = (it, user) => ({
-  kind: "return", method: "POST", path: "returns/", key: newKey(), title: it.book.title, book: it.book.id, code: codeOf(it),
+  kind: "return", method: "POST", path: "returns/", key: newKey(), title: it.book.title, book: it.book.id, code: codeOf(it), named: named(it),
   body: { ...named(it), user_id: user.id },
 });
 
-const whoBrings = (item, it) => line(item, "look", {
-  title: it.book.title, text: text.whoBrings,
-  buttons: it.loans.map((l) => ({ label: l.user.name ?? text.someone, item: { op: giveBack(it, l.user) } })),
-});
+const takeBack = (it, l, label = text.takeBackFrom) => ({ label: label(l.user.name ?? text.someone), loan: l.id, item: { op: giveBack(it, l.user) } });
+
+const whoBrings = (item, it) => line(item, "look", it.loans.length === 1
+  ? { title: it.book.title, text: onLoanTo(it.loans[0]), buttons: [takeBack(it, it.loans[0])] }
+  : { title: it.book.title, text: text.whoBrings, buttons: it.loans.map((l) => takeBack(it, l, String)) });
+
+const onLoanTo = (l) => text.onLoanTo(l.user.name ?? text.someone, l.due_date);
 
 async function lendOrAsk(item, it) {
   const member = desk.member;
@@ -313,12 +345,20 @@ async function lendOrAsk(item, it) {
   if (own) return ownLoan(item, it, own);
   const out = it.copy ? it.copy.status === "on_loan" : !it.book.available && !it.readyFor(member.id);
   if (out && it.loans.length > 0) return othersLoan(item, it);
+  if (item.ask) {
+    return line(item, "look", {
+      title: it.book.title, text: text.ask,
+      buttons: [{ label: text.lendTo(member.name), for: member.id, lends: codeOf(it), item: { op: lend(it, member) } }],
+    });
+  }
   item.op = lend(it, member);
 }
 
 const lend = (it, member) => ({
-  kind: "lend", method: "POST", path: "loans/", key: newKey(), title: it.book.title, book: it.book.id, code: codeOf(it),
+  kind: "lend", method: "POST", path: "loans/", key: newKey(), title: it.book.title, book: it.book.id, code: codeOf(it), named: named(it),
   member, body: { user_id: member.id, ...named(it) },
+  // Whether a hold of theirs ends with it, and for whom else copies are set aside.
+  fulfils: it.readyFor(member.id), others: it.ready.filter((h) => h.user.id !== member.id).map(holder),
 });
 
 function ownLoan(item, it, loan) {
@@ -326,25 +366,23 @@ function ownLoan(item, it, loan) {
   line(item, "look", {
     title: it.book.title, text: text.onThisCard(loan.due_date),
     buttons: [
-      { label: text.renew, item: { op: { kind: "renew", method: "POST", path: `loans/${loan.id}/renew`, title: it.book.title, book: it.book.id, who: desk.member.name } } },
-      { label: text.giveBack, item: { op: giveBackLoan(loan, it.book) } },
+      { label: text.renew, for: desk.member.id, loan: loan.id, item: { op: { kind: "renew", method: "POST", path: `loans/${loan.id}/renew`, title: it.book.title, book: it.book.id, who: desk.member.name, was: loan.due_date } } },
+      { label: text.giveBack, for: desk.member.id, loan: loan.id, item: { op: giveBackLoan(loan.id, { title: it.book.title, book: it.book.id, code: codeOf(it), named: named(it) }) } },
     ],
   });
 }
 
-const giveBackLoan = (loan, book, undo = false) => ({
-  kind: "return", undo, method: "POST", path: `loans/${loan.id}/return`, title: book.title, book: book.id,
+// giveBackLoan returns a loan; with undo it was lent by mistake, and fulfils is then whether a hold ended with it.
+const giveBackLoan = (loan, { title, book, code, named, fulfils }, undo = false) => ({
+  kind: "return", undo, method: "POST", path: `loans/${loan}/return`, title, book, code, named, fulfils,
 });
 
 function othersLoan(item, it, member = desk.member) {
-  const buttons = [];
   const only = it.loans.length === 1 ? it.loans[0] : undefined;
-  if (only) buttons.push({ label: text.takeAndLend, item: { op: { ...giveBack(it, only.user), then: lend(it, member) } } });
-  buttons.push({ label: text.hold, item: { op: hold(it.book, member) } });
-  line(item, "look", {
-    title: it.book.title, buttons,
-    text: only ? text.onLoanTo(only.user.name ?? text.someone, only.due_date) : text.allOut(it.book.due_date),
-  });
+  const buttons = it.loans.length <= 5 ? it.loans.map((l) => takeBack(it, l)) : [];
+  if (only) buttons.push({ label: text.takeAndLend(member.name), for: member.id, loan: only.id, item: { op: { ...giveBack(it, only.user), then: lend(it, member) } } });
+  buttons.push({ label: text.hold(member.name), for: member.id, loan: only?.id, item: { op: hold(it.book, member) } });
+  line(item, "look", { title: it.book.title, buttons, text: only ? onLoanTo(only) : text.allOut(it.book.due_date) });
 }
 
 const hold = (book, member) => ({
@@ -382,27 +420,38 @@ const wrote = (op) => ahead.forEach((entry) => entry.changed.add(op.book));
 const did = {
   lend(item, op, answer) {
     const { id, due } = readLoan(answer);
+    drop((b) => b.lends === op.code);
     if (desk.member?.id === op.member.id) {
       desk.member.onLoan++;
       desk.visit.push({ title: op.title, due, loan: id });
     }
     line(item, "done", {
-      title: op.title, text: text.lent(op.member.name, due), code: op.code, did: "lent", member: op.member.id, loan: id,
-      buttons: [{ label: text.undo, item: { op: giveBackLoan({ id }, { title: op.title, id: op.book }, true) } }],
+      title: op.title, text: text.lent(op.member.name, due), code: op.code, did: "lent", member: op.member.id,
+      buttons: [{ label: op.fulfils ? text.undoHold : text.undo, loan: id, item: { op: giveBackLoan(id, op, true) } }],
     });
   },
   return(item, op, answer) {
     const back = readReturn(answer);
     desk.visit = desk.visit.filter((v) => v.loan !== back.loan);
-    for (const l of desk.lines) if (l.loan === back.loan) l.buttons = [];
+    drop((b) => b.loan === back.loan);
     const who = back.who ?? text.someone;
     const parts = [op.undo ? text.undone(who) : text.returned(who)];
     if (back.late > 0) parts.push(text.late(back.late, back.fine));
     if (back.balance > 0) parts.push(`${who}: ${text.owes(back.balance)}`);
+    if (op.undo && op.fulfils) parts.push(text.holdGone);
     const buttons = [];
     if (back.hold) {
       parts.unshift(text.setAside(back.hold.name ?? text.someone, back.hold.until));
       buttons.push({ label: text.printHold, slip: { title: op.title, name: back.hold.name ?? text.someone, until: back.hold.until } });
+    }
+    if (op.undo && op.fulfils && back.hold) { // at the end of the queue; else a copy is free
+      buttons.push({ label: text.hold(who), item: { op: hold({ id: op.book, title: op.title }, { id: back.member, name: who }) } });
+    }
+    if (!op.undo && !op.then && !back.hold && back.who && op.named) {
+      const member = { id: back.member, name: back.who };
+      buttons.push({ label: text.lendAgain(back.who), lends: op.code, item: { op: {
+        kind: "lend", method: "POST", path: "loans/", title: op.title, book: op.book, code: op.code, named: op.named, member, body: { user_id: member.id, ...op.named },
+      } } });
     }
     line(item, back.hold ? "look" : "done", { title: op.title, text: parts.join(". "), code: op.code, did: op.undo ? "undone" : "returned", buttons });
     if (op.then) next(op.then);
@@ -410,7 +459,7 @@ const did = {
   renew(item, op, answer) {
     const { due } = readLoan(answer);
     for (const v of desk.visit) if (`loans/${v.loan}/renew` === op.path) v.due = due;
-    line(item, "done", { title: op.title, text: text.renewed(op.who, due) });
+    line(item, "done", { title: op.title, text: due === op.was ? text.renewedSame(op.who, due) : text.renewed(op.who, due) });
   },
   hold(item, op, answer) {
     line(item, "done", { title: op.title, text: text.held(op.member.name, answer.position) });
@@ -437,7 +486,8 @@ async function refused(item, problem) {
       if (found.loans.length === 0) return giveBackOrAsk(item, found);
     }
   }
-  line(item, "no", { title: op.title, text: refusal(problem, op.member) });
+  const who = problem.codes.includes("on_hold") && op.others?.length > 0 ? `: ${op.others.join(", ")}` : "";
+  line(item, "no", { title: op.title, text: refusal(problem, op.member) + who });
 }
 
 // failed is what no answer helps with: a fault of the server's, or of this page.
@@ -470,26 +520,28 @@ function line(item, tone, about) {
 
 // ---- How the API has these things
 
-// readScan is what a code is, one or several of {user} and {book, copy, loans, readyFor}; loans are those that it may be, where it
-// has come back.
+// readScan is what a code is, one or several of {user} and {book, copy, loans, ready, readyFor}; loans are those that it may be,
+// where it has come back; ready are the holds that a copy is set aside for.
 function readScan(data) {
-  return (data.matches ?? [data]).map((m) => ({
-    user: m.kind === "user" ? m.user : undefined,
-    book: m.book, copy: m.copy, loans: m.loans ?? [],
-    readyFor: (id) => (m.holds ?? []).some((h) => h.user.id === id && h.status === "ready"),
-  }));
+  return (data.matches ?? [data]).map((m) => {
+    const ready = (m.holds ?? []).filter((h) => h.status === "ready");
+    return {
+      user: m.kind === "user" ? m.user : undefined, book: m.book, copy: m.copy, loans: m.loans ?? [],
+      ready, readyFor: (id) => ready.some((h) => h.user.id === id),
+    };
+  });
 }
 
 const readMember = (user, overdue, holds) => ({
   id: user.id, name: user.name, card: user.card_number, blocked: user.status === "blocked", reason: user.status_reason,
   onLoan: user.borrowed_books.length, overdue: overdue.length, balance: user.total_fines,
-  ready: holds.filter((h) => h.status === "ready").length,
+  ready: holds.filter((h) => h.status === "ready").map((h) => h.book.title),
 });
 
 const readLoan = (loan) => ({ id: loan.id, due: loan.due_date });
 
 const readReturn = (answer) => ({
-  loan: answer.id, who: answer.user.name, late: answer.days_overdue, fine: answer.fine, balance: answer.balance,
+  loan: answer.id, member: answer.user.id, who: answer.user.name, late: answer.days_overdue, fine: answer.fine, balance: answer.balance,
   hold: answer.set_aside_for && { name: answer.set_aside_for.user.name, until: answer.set_aside_for.ready_until },
 });
 

@@ -11,6 +11,8 @@ export const state = {
   screen: undefined,
   // What came of the last action, {tone, text}, until the next screen.
   notice: undefined,
+  // The notice of the next screen.
+  then: undefined,
   // Whether an action is under way: its buttons wait.
   busy: false,
   // Whether the server asks for a key.
@@ -49,6 +51,27 @@ function typed(event) {
 }
 addEventListener("keydown", typed);
 
+// The second half of a double click is none: under the pointer there may be another line by then.
+const doubleClick = 400, near = 8; // ms, pixels
+let pressed, taken;
+addEventListener("pointerdown", (event) => {
+  const { timeStamp: at, clientX: x, clientY: y } = event;
+  taken = !pressed || at - pressed.at > doubleClick || Math.hypot(x - pressed.x, y - pressed.y) > near;
+  pressed = { at, x, y };
+}, true);
+for (const type of ["mousedown", "click"]) { // the first would take the focus from the box
+  addEventListener(type, (event) => {
+    if (event.detail === 0 || event.detail === 1 && taken || !event.target.closest?.("button, a, summary")) return; // 0: by the keyboard
+    event.preventDefault();
+    event.stopPropagation();
+  }, true);
+}
+
+// What is wrong in a field is so until it is changed.
+addEventListener("input", (event) => {
+  if (state.notice?.tone === "no" && event.target.closest?.("main form")) tell();
+});
+
 // start shows the screens, each {title, load, view, drawn, box, instant}: load(screen) asks the API, view(screen) draws what it gave,
 // or at once where it is instant, drawn does what comes after, and box is the id of the field that a key typed anywhere goes to.
 // home is the screen without an address; typedElsewhere shows one with a box
@@ -76,7 +99,8 @@ export function show(address, home) {
   const screen = { address, name: name || home, args, query: new URLSearchParams(search), data: undefined, problem: undefined };
   if (screens[screen.name]?.instant) screen.data = {};
   state.screen = screen;
-  state.notice = undefined;
+  state.notice = state.then;
+  state.then = undefined;
   draw();
 }
 
@@ -152,8 +176,39 @@ export function tell(tone, text) {
   update();
 }
 
-export const notice = () =>
-  state.notice ? html`<p class="notice ${state.notice.tone}"><b>${words.tone[state.notice.tone]}</b> ${state.notice.text}</p>` : nothing;
+// tellThen tells it on the screen to which one goes now.
+export function tellThen(tone, text) {
+  state.then = { tone, text };
+  say(`${words.tone[tone]}: ${text}`);
+}
+
+export const noticeOf = ({ tone, text }) => html`<p class="notice ${tone}"><b>${words.tone[tone]}:</b> ${text}</p>`;
+export const notice = () => (state.notice ? noticeOf(state.notice) : nothing);
+
+// submitted does what a form asks for, and puts the form away once it is done: another press does nothing.
+export function submitted(form, action, said) {
+  return act(async () => {
+    const answer = await action();
+    form.reset();
+    const folded = form.closest("details");
+    if (folded) {
+      folded.open = false;
+      folded.querySelector("summary").focus();
+    }
+    return answer;
+  }, said);
+}
+
+// folded is a form that one opens; its first field has the focus then.
+export const folded = (title, form, kind = "") => html`
+  <details class=${kind} @toggle=${(e) => e.target.open && e.target.querySelector("input")?.focus()}><summary>${title}</summary>${form}</details>`;
+
+// asked is a button that asks once more, by its second name.
+export const asked = (label, sure, action) => html`
+  <details><summary>${label}</summary>${button(sure, (e) => {
+    e.target.closest("details").open = false;
+    action();
+  }, "danger")}</details>`;
 
 // say has a screen reader say a line.
 export function say(text) {
@@ -198,7 +253,9 @@ export function enterGoesOn(event) {
   event.preventDefault();
   if (event.type !== "keydown") return;
   const fields = [...event.currentTarget.querySelectorAll("input, textarea, select, button")];
-  fields[fields.indexOf(event.target) + 1]?.focus();
+  const next = fields[fields.indexOf(event.target) + 1];
+  next?.focus();
+  next?.select?.(); // what is scanned next takes its place
 }
 
 // printed is what goes to paper instead of the screen, while it is being printed.
