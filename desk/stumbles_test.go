@@ -185,3 +185,22 @@ func TestDesk_undo_of_a_hold(t *testing.T) {
 	p.click("#lines button", "Place a hold for Grace Hopper")
 	p.line("Done", "Book A", "Hold placed for Grace Hopper, number 1 in the queue")
 }
+
+// TestDesk_small_screen: on a telephone, with a card open, what came of a scan is in sight, and so is the box.
+func TestDesk_small_screen(t *testing.T) {
+	s := shelf(t, "A")
+	p := s.open("/desk")
+	p.size(320, 640)
+	p.scan("C-ADA", "B-A")
+	p.line("Done", "Book A", "Lent to Ada Lovelace")
+	p.shows(".member", "Print slip")
+	p.picture("desk-small")
+	if got := eval[[]float64](p, `[document.getElementById("box").getBoundingClientRect().top, document.querySelector("#lines li").getBoundingClientRect().bottom]`); got[0] < 0 || got[1] > 640 {
+		t.Errorf("the box begins at %.0f px and the newest line ends at %.0f px, of 640", got[0], got[1])
+	}
+	p.click("button", "Clear the list")
+	p.wait(`document.activeElement.id === "box"`)
+	p.click("button", "Turn the sound on")
+	p.wait(`document.activeElement.id === "box"`)
+	p.shows("main", "Turn the sound off")
+}

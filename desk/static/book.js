@@ -91,7 +91,7 @@ export const bookScreen = {
           <span class=${h.status === "ready" ? "good" : "quiet"}>${h.status === "ready" ? words.member.holdReady(h.ready_until) : words.member.holdWaiting(h.position)}</span></span>
         ${asked(words.member.cancel, words.member.cancelSure(h.user.name ?? words.desk.someone), () => act(() => write("DELETE", `${at}/holds/${h.user.id}`), words.holds.cancelled))}</li>`)}</ol>
       ${moreButton(holds, words.find.more)}
-      ${m ? html`<p>${button(text.hold(m.name), () => act(() => write("POST", `${at}/holds/${m.id}`), ({ data }) => words.desk.held(m.name, data.position)))}</p>` : html`<p class="quiet noprint">${text.holdHow}</p>`}
+      ${m ? html`<p>${button(text.hold(m.name), () => act(() => write("POST", `${at}/holds/${m.id}`), ({ data }) => words.desk.held(m.name, data.position)))}</p>` : b.available ? nothing : html`<p class="quiet noprint">${text.holdHow}</p>`}
 
       <h2>${text.history}</h2>
       ${history.items.length ? nothing : html`<p class="quiet">${text.noHistory}</p>`}

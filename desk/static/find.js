@@ -21,18 +21,19 @@ function typed(event) {
   }, 150);
 }
 
-// toDesk opens a member at the desk, or does there with a book what a scan of it does; with ask somebody has to choose there.
-export function toDesk(code, ask) {
-  scan(code, ask);
+// toDesk opens a member at the desk, or does there with a book what a scan of it does; how is as of a scan.
+export function toDesk(code, how) {
+  scan(code, how);
   location.hash = "#desk";
 }
 
 // What can be done with the book at the desk now, by its name.
 function atDesk(b) {
   const code = `book:${b.id}`, m = desk.member;
-  if (m && b.available) return button(text.lendTo(m.name), () => toDesk(code));
-  if (m) return button(text.holdFor(m.name), () => toDesk(code, true));
-  return b.copies_available < b.copies ? button(text.takeBack, () => toDesk(code, true)) : nothing;
+  if (m && b.available) return button(text.lendTo(m.name), () => toDesk(code, { for: m.id }));
+  const ask = () => toDesk(code, { ask: true });
+  if (m) return button(text.holdFor(m.name), ask);
+  return b.copies_available < b.copies ? button(text.takeBack, ask) : nothing;
 }
 
 // scanned is what a barcode or another code is, where it is one: a list of {user} or {book}.

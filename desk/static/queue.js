@@ -35,8 +35,9 @@ const ahead = new Map();
 
 // ---- What people do
 
-// scan is a scan of a code. With ask nothing is done before somebody has chosen: what was found by words is no scan.
-export function scan(code, ask) { push({ code, ask }); }
+// scan is a scan of a code, or of what was found by words: with {ask: true} nothing is done before somebody has chosen, with {for: id}
+// unless that member's card is open.
+export function scan(code, how) { push({ code, ...how }); }
 export function close() { if (open()) push({ close: true }); }
 
 // open is the member's id once all that waits is done, undefined where nobody knows yet.
