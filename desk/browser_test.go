@@ -32,7 +32,7 @@ import (
 )
 
 // patience is how long a page may take to come to a state. None takes that long but a wrong one.
-const patience = 8 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "desk")

@@ -75,7 +75,7 @@ function member() {
         <li>${text.onLoan(m.onLoan)}</li>
         ${m.overdue ? html`<li class="alarm">${text.overdue(m.overdue)}</li>` : nothing}
         ${m.balance ? html`<li class="alarm">${text.owes(m.balance)}</li>` : nothing}
-        ${m.ready.length ? html`<li class="good">${text.ready(m.ready)}</li>` : nothing}
+        ${m.pickUp?.length ? html`<li class="good">${text.ready(m.pickUp)}</li>` : nothing}
       </ul>
       <p class="buttons">
         ${button(text.done, () => { close(); toBox()?.focus(); }, "first")}

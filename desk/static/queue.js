@@ -317,9 +317,9 @@ async function refresh() {
 function giveBackOrAsk(item, it) {
   const { loans } = it;
   if (loans.length === 0) {
-    if (wasJust(item, it, "returned")) return line(item, "look", { title: it.book.title, text: text.twiceReturned });
-    const off = it.copy?.status === "on_hold" && it.ready.length > 0 ? text.onHoldsShelf(it.ready.map(holder)) : text.state[it.copy?.status];
-    return line(item, "look", { title: it.book.title, text: off ?? text.free });
+    const aside = it.ready.length > 0 && (it.copy ? it.copy.status === "on_hold" : !it.book.available) && text.onHoldsShelf(it.ready.map(holder));
+    const said = wasJust(item, it, "returned") ? [text.twiceReturned, aside] : [aside || (text.state[it.copy?.status] ?? text.free)];
+    return line(item, "look", { title: it.book.title, text: said.filter(Boolean).join(". ") });
   }
   if (loans.length > 1 || item.ask) return whoBrings(item, it);
   item.op = giveBack(it, loans[0].user);
@@ -424,6 +424,7 @@ const did = {
     drop((b) => b.lends === op.code);
     if (desk.member?.id === op.member.id) {
       desk.member.onLoan++;
+      if (op.fulfils) desk.member.pickUp = desk.member.pickUp?.filter((title) => title !== op.title);
       desk.visit.push({ title: op.title, due, loan: id });
     }
     line(item, "done", {
@@ -536,7 +537,7 @@ function readScan(data) {
 const readMember = (user, overdue, holds) => ({
   id: user.id, name: user.name, card: user.card_number, blocked: user.status === "blocked", reason: user.status_reason,
   onLoan: user.borrowed_books.length, overdue: overdue.length, balance: user.total_fines,
-  ready: holds.filter((h) => h.status === "ready").map((h) => h.book.title),
+  pickUp: holds.filter((h) => h.status === "ready").map((h) => h.book.title),
 });
 
 const readLoan = (loan) => ({ id: loan.id, due: loan.due_date });

@@ -190,13 +190,15 @@ export function submitted(form, action, said) {
   return act(async () => {
     const answer = await action();
     form.reset();
-    const folded = form.closest("details");
-    if (folded) {
-      folded.open = false;
-      folded.querySelector("summary").focus();
-    }
+    fold(form.closest("details"));
     return answer;
   }, said);
+}
+
+function fold(details) {
+  if (!details) return;
+  details.open = false;
+  details.querySelector("summary").focus();
 }
 
 // folded is a form that one opens; its first field has the focus then.
@@ -206,7 +208,7 @@ export const folded = (title, form, kind = "") => html`
 // asked is a button that asks once more, by its second name.
 export const asked = (label, sure, action) => html`
   <details><summary>${label}</summary>${button(sure, (e) => {
-    e.target.closest("details").open = false;
+    fold(e.target.closest("details"));
     action();
   }, "danger")}</details>`;
 

@@ -56,7 +56,7 @@ export const words = {
     turnOff: "Turn the sound off",
     turnOn: "Turn the sound on",
 
-    opened: (m) => [words.desk.onLoan(m.onLoan), m.overdue && words.desk.overdue(m.overdue), m.balance && words.desk.owes(m.balance), m.ready.length && words.desk.ready(m.ready)].filter(Boolean).join(", "),
+    opened: (m) => [words.desk.onLoan(m.onLoan), m.overdue && words.desk.overdue(m.overdue), m.balance && words.desk.owes(m.balance), m.pickUp.length > 0 && words.desk.ready(m.pickUp)].filter(Boolean).join(", "),
     lent: (who, due) => `Lent to ${who}, due ${date(due)}`,
     returned: (who) => `Returned from ${who}`,
     late: (n, fine) => `${days(n)} late${fine ? `, fine ${number(fine)}` : ""}`,
