@@ -172,7 +172,7 @@ func TestDesk_returned_by_mistake(t *testing.T) {
 
 // TestDesk_undo_of_a_hold: the hold that ended with a loan is not there again when the loan is undone, and that is said before.
 func TestDesk_undo_of_a_hold(t *testing.T) {
-	s := shelf(t, "A")
+	s := shelf(t, "AB")
 	alan := s.member("Alan Turing", "C-ALAN")
 	s.call("POST", "/books/1/borrow/1", nil)
 	s.call("POST", "/books/1/holds/2", nil)
@@ -184,6 +184,15 @@ func TestDesk_undo_of_a_hold(t *testing.T) {
 	p.line("Look", "Book A", "Set aside for Alan Turing", "Undone: returned from Grace Hopper", "The hold is given up")
 	p.click("#lines button", "Place a hold for Grace Hopper")
 	p.line("Done", "Book A", "Hold placed for Grace Hopper, number 1 in the queue")
+
+	s.call("POST", "/books/2/borrow/1", nil)
+	s.call("POST", "/books/2/holds/2", nil)
+	p.scan("B-B")
+	p.line("Look", "Book B", "On loan to Ada Lovelace")
+	p.click("#lines button", "Take it back and lend to Grace Hopper")
+	p.line("Done", "Book B", "Lent to Grace Hopper", "Undo: the hold is given up")
+	p.click("#lines button", "Undo: the hold is given up")
+	p.line("Done", "Book B", "Undone: returned from Grace Hopper", "The hold is given up") // and nobody else waits
 }
 
 // TestDesk_small_screen: on a telephone, with a card open, what came of a scan is in sight, and so is the box.

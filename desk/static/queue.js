@@ -442,7 +442,8 @@ const did = {
     if (back.balance > 0) parts.push(`${who}: ${text.owes(back.balance)}`);
     if (op.undo && op.fulfils) parts.push(text.holdGone);
     const buttons = [];
-    if (back.hold) {
+    if (op.then && back.hold?.member === op.then.member.id) op.then.fulfils = true; // who waited first takes it along
+    else if (back.hold) {
       parts.unshift(text.setAside(back.hold.name ?? text.someone, back.hold.until));
       buttons.push({ label: text.printHold, slip: { title: op.title, name: back.hold.name ?? text.someone, until: back.hold.until } });
     }
@@ -455,7 +456,7 @@ const did = {
         kind: "lend", method: "POST", path: "loans/", title: op.title, book: op.book, code: op.code, named: op.named, member, body: { user_id: member.id, ...op.named },
       } } });
     }
-    line(item, back.hold ? "look" : "done", { title: op.title, text: parts.join(". "), code: op.code, did: op.undo ? "undone" : "returned", buttons });
+    line(item, back.hold && !op.then?.fulfils ? "look" : "done", { title: op.title, text: parts.join(". "), code: op.code, did: op.undo ? "undone" : "returned", buttons });
     if (op.then) next(op.then);
   },
   renew(item, op, answer) {
@@ -544,7 +545,7 @@ const readLoan = (loan) => ({ id: loan.id, due: loan.due_date });
 
 const readReturn = (answer) => ({
   loan: answer.id, member: answer.user.id, who: answer.user.name, late: answer.days_overdue, fine: answer.fine, balance: answer.balance,
-  hold: answer.set_aside_for && { name: answer.set_aside_for.user.name, until: answer.set_aside_for.ready_until },
+  hold: answer.set_aside_for && { member: answer.set_aside_for.user.id, name: answer.set_aside_for.user.name, until: answer.set_aside_for.ready_until },
 });
 
 // What was under way when the page was left goes on.
