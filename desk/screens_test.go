@@ -20,7 +20,7 @@ func TestFind(t *testing.T) {
 	p := s.open("/desk#find")
 	p.wait(`document.activeElement.id === "q"`)
 	p.press("emil")
-	p.shows("main", "Émilie du Châtelet", "Germinal")
+	p.shows("main", "Émilie du Châtelet", "Germinal", "open the member's card first")
 	p.accessible("find")
 	p.click(".rows button", "Open at the desk")
 	p.shows(".member", "Émilie du Châtelet")
@@ -48,9 +48,9 @@ func TestEdit(t *testing.T) {
 	p := s.open("/desk#add-book")
 	p.wait(`document.activeElement.name === "isbn"`)
 	p.accessible("add-book")
-	p.scan("9780441478125") // a scanner's Enter saves nothing
-	p.wait(`document.activeElement.name === "title"`)
-	p.press("The Left Hand of Darkness\rUrsula K. Le Guin\rB-LEFT\r1x")
+	p.scan("9780441478125")                             // a scanner's Enter saves nothing
+	p.wait(`document.activeElement.name === "barcode"`) // and the next scan is that of the copy
+	p.press("B-LEFT\rThe Left Hand of Darkness\rUrsula K. Le Guin\r1x")
 	p.click("form.edit button", "Save")
 	p.shows("form.edit", "must be a whole number")
 	p.wait(`document.activeElement.name === "published_year"`)

@@ -7,10 +7,10 @@ import { Problem } from "./api.js";
 
 const text = words.edit;
 
-// The fields: [name, label, {required, type, …}].
+// The fields: [name, label, {required, type, …}]. What is scanned comes first, in the order of the scans.
 const bookFields = [
-  ["isbn", text.isbn, { max: 40, hint: text.isbnHint }], ["title", text.title, { required: true, max: 500 }], ["author", text.author, { required: true, max: 1000 }],
-  ["barcode", text.barcode, { max: 64 }], ["published_year", text.year, { number: true }], ["category", text.category, { max: 100 }],
+  ["isbn", text.isbn, { max: 40, hint: text.isbnHint }], ["barcode", text.barcode, { max: 64 }],
+  ["title", text.title, { required: true, max: 500 }], ["author", text.author, { required: true, max: 1000 }], ["published_year", text.year, { number: true }], ["category", text.category, { max: 100 }],
   ["language", text.language, { max: 35 }], ["copies", text.copies, { number: true }],
 ];
 const memberFields = [

@@ -87,5 +87,6 @@ export const findScreen = {
         <ul class="rows">${data.books.items.map((b) => html`<li>
           <span class="what"><a href="#book/${b.id}">${b.title}</a> <span class="quiet">${[b.author, b.published_year].filter(Boolean).join(" · ")}</span></span>
           <span class="state"><span class="tag ${b.available ? "done" : "look"}">${b.available ? words.catalogue.freeOf(b.copies_available, b.copies) : b.due_date ? words.catalogue.due(b.due_date) : words.catalogue.out}</span></span>
-          ${atDesk(b)}</li>`)}</ul>${moreButton(data.books, text.more)}` : nothing}` : nothing}`,
+          ${atDesk(b)}</li>`)}</ul>${moreButton(data.books, text.more)}
+        ${desk.member ? nothing : html`<p class="quiet">${text.cardFirst}</p>`}` : nothing}` : nothing}`,
 };

@@ -160,7 +160,7 @@ export const words = {
 
   find: {
     title: "Find",
-    box: "Name, card number, title, author or ISBN",
+    box: "Name, card number, title, author, ISBN or barcode",
     members: "Members",
     books: "Books",
     none: "Nothing is found. Only the last word may be unfinished; fewer words find more.",
@@ -169,6 +169,7 @@ export const words = {
     more: "More",
     lendTo: (name) => `Lend to ${name}`,
     takeBack: "Take it back…",
+    cardFirst: "To lend, or to place a hold on what is out, open the member's card first.",
     holdFor: (name) => `Take it back or place a hold for ${name}…`,
   },
 
@@ -273,7 +274,7 @@ export const words = {
     addMember: "Add a member",
     editMember: "Edit the member",
     isbn: "ISBN",
-    isbnHint: "Scan it first: it tells whether the catalogue has the book already. The rest is typed.",
+    isbnHint: "Scan it: if the catalogue has the book already, the page says so.",
     optional: "(optional)",
     saved: (what) => `${what}: saved`,
     title: "Title",
