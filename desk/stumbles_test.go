@@ -72,7 +72,19 @@ func TestDesk_old_questions(t *testing.T) {
 	p.click("#lines button", "Take it back from Grace Hopper") // a book of a pile, with a card still open
 	p.line("Done", "Book A", "Returned from Grace Hopper")
 	p.wait(`document.activeElement.id === "box"`)
-	if got := s.loans(); got != "Book B: Grace Hopper" {
+	p.scan("C-GRACE")
+	p.later(10)
+	p.scan("B-B")
+	p.line("Look", "Book B", "On this card", "Renew")
+	p.click(".member a", "Loans and account")
+	p.click("main button", "Return")
+	p.shows(".notice", "Book B: returned")
+	p.click("nav a", "Desk")
+	p.line("Look", "Book B", "On this card")
+	if got := p.buttons(); strings.Contains(got, "Renew") {
+		t.Errorf("after the loan was returned on another page: got %s", got)
+	}
+	if got := s.loans(); got != "" {
 		t.Errorf("got %s", got)
 	}
 }

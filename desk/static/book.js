@@ -1,7 +1,7 @@
 // A book: its copies, who has them, who waits, and how it was lent before, without names.
 
 import { get, Problem, write } from "./api.js";
-import { admin } from "./member.js";
+import { admin, giveBack } from "./member.js";
 import { desk } from "./queue.js";
 import { act, asked, button, html, moreButton, nothing, noticeOf, reload, say, state, update } from "./ui.js";
 import { refusal, words } from "./words.js";
@@ -11,10 +11,14 @@ const text = words.book;
 const pageOf = ({ data, next }) => ({ items: data, next });
 
 // label gives copies their barcodes, one after the other, however fast they are scanned. What came of each stands under the field.
-let labelling = Promise.resolve();
+let labelling = Promise.resolve(), underWay = 0;
+addEventListener("beforeunload", (event) => {
+  if (underWay > 0) event.preventDefault();
+});
 function label(screen, book, barcode) {
   const entry = { tone: "look", text: text.adding(barcode) };
   screen.labels = [entry, ...(screen.labels ?? [])];
+  underWay++;
   update();
   labelling = labelling.then(async () => {
     try {
@@ -25,6 +29,7 @@ function label(screen, book, barcode) {
       if (problem.status === 401) state.locked = true;
       Object.assign(entry, { tone: "no", text: `${barcode}: ${refusal(problem)}` });
     }
+    underWay--;
     say(`${words.tone[entry.tone]}: ${entry.text}`);
     update();
     if (screen === state.screen && entry.tone === "done") await reload();
@@ -81,7 +86,7 @@ export const bookScreen = {
         <span class="what"><a href="#member/${l.user.id}">${l.user.name ?? words.desk.someone}</a>
           ${l.copy_id ? html`<span class="quiet">${copies.items.find((c) => c.id === l.copy_id)?.barcode}</span>` : nothing}
           ${l.days_overdue > 0 ? html`<span class="alarm">${words.member.due(l.due_date)}, ${words.member.late(l.days_overdue, l.fine)}</span>` : html`<span class="quiet">${words.member.due(l.due_date)}</span>`}</span>
-        ${button(words.member.giveBack, () => act(() => write("POST", `loans/${l.id}/return`), words.member.returned(b.title)))}</li>`)}</ul>
+        ${button(words.member.giveBack, () => act(() => giveBack(l.id), words.member.returned(b.title)))}</li>`)}</ul>
       ${moreButton(loans, words.find.more)}
 
       <h2>${text.queue}</h2>

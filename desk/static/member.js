@@ -2,6 +2,7 @@
 
 import { get, write } from "./api.js";
 import { toDesk } from "./find.js";
+import { returned } from "./queue.js";
 import { act, asked, button, enterGoesOn, folded, html, moreButton, nothing, state, submitted, tell } from "./ui.js";
 import { date, number, words } from "./words.js";
 
@@ -37,7 +38,7 @@ export const memberScreen = {
           ${l.days_overdue > 0 ? html`<span class="alarm">${text.due(l.due_date)}, ${text.late(l.days_overdue, l.fine)}</span>` : html`<span class="quiet">${text.due(l.due_date)}</span>`}</span>
         <span class="buttons">
           ${button(text.renew, () => act(() => write("POST", `loans/${l.id}/renew`), ({ data }) => (data.due_date === l.due_date ? text.renewedSame : text.renewed)(l.book.title, data.due_date)))}
-          ${button(text.giveBack, () => act(() => write("POST", `loans/${l.id}/return`), text.returned(l.book.title)))}
+          ${button(text.giveBack, () => act(() => giveBack(l.id), text.returned(l.book.title)))}
           ${folded(text.lost, html`
             <form @keydown=${enterGoesOn} @keypress=${enterGoesOn} @submit=${(e) => { e.preventDefault(); lost(l, e.target); }}>
               <label>${text.lostCharge}<input name="charge" inputmode="numeric" autocomplete="off"></label>
@@ -94,6 +95,9 @@ export const memberScreen = {
   },
 };
 
+// giveBack returns a loan, of which the desk then asks nothing more.
+export const giveBack = (loan) => write("POST", `loans/${loan}/return`).then(() => returned(loan));
+
 // Whether to offer what only the role admin may do. The server decides.
 export const admin = () => !state.session || state.session.role === "admin";
 
@@ -123,5 +127,5 @@ function money(title, label, about, needed, most, done) {
 function lost(loan, form) {
   const charge = whole(form.charge.value);
   if (form.charge.value.trim() && charge === undefined) return tell("no", text.wholeAmount);
-  submitted(form, () => write("POST", `loans/${loan.id}/lost`, { body: charge ? { charge } : {} }), text.wasLost(loan.book.title));
+  submitted(form, () => write("POST", `loans/${loan.id}/lost`, { body: charge ? { charge } : {} }).then(() => returned(loan.id)), text.wasLost(loan.book.title));
 }

@@ -62,6 +62,13 @@ function drop(over) {
   for (const l of desk.lines) l.buttons = l.buttons.filter((b) => !over(b));
 }
 
+// returned takes what is said of a loan that is over from the lines and from the slip of this visit.
+export function returned(loan) {
+  desk.visit = desk.visit.filter((v) => v.loan !== loan);
+  drop((b) => b.loan === loan);
+  save();
+}
+
 const cardChanged = () => drop((b) => b.for !== undefined && b.for !== desk.member?.id);
 
 export function clear() {
@@ -434,8 +441,7 @@ const did = {
   },
   return(item, op, answer) {
     const back = readReturn(answer);
-    desk.visit = desk.visit.filter((v) => v.loan !== back.loan);
-    drop((b) => b.loan === back.loan);
+    returned(back.loan);
     const who = back.who ?? text.someone;
     const parts = [op.undo ? text.undone(who) : text.returned(who)];
     if (back.late > 0) parts.push(text.late(back.late, back.fine));
