@@ -78,18 +78,31 @@ func (w *writers) finish(t *testing.T, g *dbtest.Group, name string, member int)
 	for _, err := range w.wrong {
 		t.Errorf("answered with %v", err)
 	}
-	there := map[int64]bool{}
-	rows, err := g.Members[member].Admin(t).Query("SELECT id FROM " + name + ".books")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
+	var there map[int64]bool
+	look := func() (missing int) {
+		there = map[int64]bool{}
+		rows, err := g.Members[member].Admin(t).Query("SELECT id FROM " + name + ".books")
+		if err != nil {
 			t.Fatal(err)
 		}
-		there[id] = true
+		defer rows.Close()
+		for rows.Next() {
+			var id int64
+			if err := rows.Scan(&id); err != nil {
+				t.Fatal(err)
+			}
+			there[id] = true
+		}
+		for _, id := range w.ids {
+			if !there[id] {
+				missing++
+			}
+		}
+		return missing
+	}
+	// A secondary may still have to carry out what the group has agreed on.
+	for deadline := time.Now().Add(time.Minute); look() > 0 && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Millisecond)
 	}
 	missing := 0
 	for _, id := range w.ids {
