@@ -242,10 +242,10 @@ func (g *Group) each(t testing.TB, do func(n int) error) {
 	}
 }
 
-// Await waits until all three members take part in the group and know it of each other, for three minutes at the most.
+// Await waits until all three members take part in the group and know it of each other, for a minute at the most.
 func (g *Group) Await(t testing.TB) {
 	t.Helper()
-	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		var states []string
 		whole := true
 		for n := range g.Members {
@@ -257,7 +257,7 @@ func (g *Group) Await(t testing.TB) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the members are %s after three minutes", strings.Join(states, ", "))
+			t.Fatalf("the members are %s after a minute", strings.Join(states, ", "))
 		}
 	}
 }
