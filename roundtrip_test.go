@@ -157,7 +157,7 @@ func makeLibrary(t *rapid.T, s *db.Store, pass func(days int)) {
 	for range rapid.IntRange(0, 60).Draw(t, "events") {
 		book, user := rapid.SampledFrom(books).Draw(t, "book"), rapid.SampledFrom(users).Draw(t, "user")
 		// What the rules refuse is refused: the library is a possible one whatever came of it.
-		switch rapid.IntRange(0, 12).Draw(t, "event") {
+		switch rapid.IntRange(0, 13).Draw(t, "event") {
 		case 6:
 			c := library.Copy{Barcode: fmt.Sprint(rapid.SampledFrom([]string{"c", "+", "'"}).Draw(t, "label"), len(copies)), Note: maybe("note", text.Draw(t, "note text"))}
 			if made, err := s.CreateCopy(ctx, book, c); err == nil {
@@ -180,6 +180,9 @@ func makeLibrary(t *rapid.T, s *db.Store, pass func(days int)) {
 			if err == nil && c.Barcode != "" {
 				_, _ = s.Lend(ctx, library.LendingRequest{UserID: user, Barcode: c.Barcode})
 			}
+		case 13: // several of the largest are more than one line may be
+			line := library.AccountLine{UserID: user, Kind: library.LineCharge, Amount: rapid.SampledFrom([]int64{1, library.MaxAmount}).Draw(t, "amount"), Reason: "Wet"}
+			_, _, _ = s.AddLine(ctx, line)
 		case 12:
 			if loans, _, err := s.FindLoans(ctx, library.LoanFilter{BookID: book, Status: library.LoanOpen}, library.LoanPage{Limit: 1}); err == nil && len(loans) > 0 {
 				_, _ = s.LoseLoan(ctx, loans[0].ID, library.Loss{Charge: rapid.Int64Range(0, 9).Draw(t, "charge")})

@@ -197,7 +197,7 @@ func copyRow(c cells, lenient bool) (r row[library.CopyRecord], err error) {
 // userRow is what a row writes into a user.
 func userRow(c cells, lenient bool) (r row[func(*library.User)], err error) {
 	var wrong []library.FieldError
-	balance, _ := c.number("balance", &wrong)
+	balance, _ := c.number("balance", maxMoney, &wrong)
 	status, _ := c.get("status")
 	r.record = func(u *library.User) {
 		if u.ID == 0 {
@@ -248,9 +248,9 @@ func loanRow(c cells, _ bool) (r row[library.LoanRecord], err error) {
 	c.limitSource(r.record.SourceID, &wrong)
 	r.record.BorrowedOn = date("borrowed_on")
 	r.record.ReturnedOn, r.record.DueOn = c.dateOrNil("returned_on", &wrong), c.dateOrNil("due_on", &wrong)
-	renewals, _ := c.number("renewals", &wrong)
+	renewals, _ := c.number("renewals", maxRenewals, &wrong)
 	r.record.Renewals = int(renewals)
-	if fine, given := c.number("fine", &wrong); given && r.record.ReturnedOn != nil {
+	if fine, given := c.number("fine", maxMoney, &wrong); given && r.record.ReturnedOn != nil {
 		r.record.Fine = &fine
 	}
 	if wrong != nil {
@@ -383,22 +383,25 @@ func onlyISBN(s string) string {
 	return isbn
 }
 
-// number is the cell of a column as a number that is never negative; given is false where there is none.
-func (c cells) number(column string, wrong *[]library.FieldError) (n int64, given bool) {
+// number is the cell of a column as a number from 0 to most; given is false where there is none.
+func (c cells) number(column string, most int64, wrong *[]library.FieldError) (n int64, given bool) {
 	s, _ := c.get(column)
 	if s == "" {
 		return 0, false
 	}
 	read, ok := whole(s)
-	if !ok || read < 0 || read > maxNumber {
-		*wrong = append(*wrong, library.FieldError{Field: column, Message: fmt.Sprintf("must be a whole number from 0 to %d", maxNumber)})
+	if !ok || read < 0 || int64(read) > most {
+		*wrong = append(*wrong, library.FieldError{Field: column, Message: fmt.Sprintf("must be a whole number from 0 to %d", most)})
 		return 0, true
 	}
 	return int64(read), true
 }
 
-// maxNumber is the largest balance, fine or number of renewals that a file may have.
-const maxNumber = 1_000_000_000
+// The largest numbers that a file may have. A balance is the sum of many lines of an account, each of MaxAmount at the most.
+const (
+	maxRenewals = 1_000_000_000
+	maxMoney    = 1_000_000 * library.MaxAmount
+)
 
 // whole reads 3, and the 3.0 that a spreadsheet makes of it.
 func whole(s string) (int, bool) {
