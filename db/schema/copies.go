@@ -24,11 +24,7 @@ const copiesThatCount = `(
 func labelCopies(ctx context.Context, pool *sql.DB, engine connect.Engine, log *slog.Logger) error {
 	return eachRange(ctx, pool, "books", func(after, upTo int64) error {
 		// Without a lock, so that some may be right by now.
-		ids, err := collect(ctx, pool, func(scan func(...any) error) (id any, err error) {
-			var n int64
-			err = scan(&n)
-			return n, err
-		}, `
+		ids, err := collect(ctx, pool, scanID, `
 			SELECT b.id FROM books b LEFT JOIN copies c ON c.id = `+firstCopy+`
 			WHERE b.id > ? AND b.id <= ? AND (
 				b.deleted_at IS NULL AND (COALESCE(b.barcode, '') <> COALESCE(c.barcode, '') OR c.id IS NOT NULL AND b.copies < `+copiesThatCount+`)

@@ -155,11 +155,7 @@ func (u mailed) setAlone(ctx context.Context, pool *sql.DB, log *slog.Logger) er
 func findFirstDue(ctx context.Context, pool *sql.DB, engine connect.Engine, _ *slog.Logger) error {
 	return eachRange(ctx, pool, "books", func(after, upTo int64) error {
 		// Without a lock, so that some may be right by now. Nothing is looked up for a book of which no copy is out, as are most.
-		ids, err := collect(ctx, pool, func(scan func(...any) error) (id any, err error) {
-			var n int64
-			err = scan(&n)
-			return n, err
-		}, `
+		ids, err := collect(ctx, pool, scanID, `
 			SELECT b.id FROM books b
 			WHERE b.id > ? AND b.id <= ? AND (b.on_loan > 0 OR b.first_due_user_id IS NOT NULL OR b.first_due_stale_since IS NOT NULL)
 			  AND (b.first_due_stale_since IS NOT NULL
@@ -172,6 +168,13 @@ func findFirstDue(ctx context.Context, pool *sql.DB, engine connect.Engine, _ *s
 		}
 		return inBatches(ctx, ids, func(some []any) error { return setFirstDue(ctx, pool, engine, some) })
 	})
+}
+
+// scanID takes a row that is an id.
+func scanID(scan func(...any) error) (any, error) {
+	var id int64
+	err := scan(&id)
+	return id, err
 }
 
 // inBatches calls write for a few ids at a time, again where others are in the way.
@@ -305,11 +308,7 @@ func addLines(today func() library.Date) func(context.Context, *sql.DB, connect.
 	return func(ctx context.Context, pool *sql.DB, engine connect.Engine, _ *slog.Logger) error {
 		return eachRange(ctx, pool, "users", func(after, upTo int64) error {
 			// Without a lock, so that some may be right by now.
-			ids, err := collect(ctx, pool, func(scan func(...any) error) (id any, err error) {
-				var n int64
-				err = scan(&n)
-				return n, err
-			}, `SELECT u.id FROM users u WHERE u.id > ? AND u.id <= ? AND u.total_fines <> u.balance ORDER BY u.id`, after, upTo)
+			ids, err := collect(ctx, pool, scanID, `SELECT u.id FROM users u WHERE u.id > ? AND u.id <= ? AND u.total_fines <> u.balance ORDER BY u.id`, after, upTo)
 			if err != nil {
 				return err
 			}

@@ -17,11 +17,7 @@ func countLoans(ctx context.Context, pool *sql.DB, engine connect.Engine, _ *slo
 	const counted = `(SELECT COUNT(*) FROM loans l WHERE l.book_id = b.id)`
 	return eachRange(ctx, pool, "books", func(after, upTo int64) error {
 		// Without a lock, so that some may be right by now.
-		ids, err := collect(ctx, pool, func(scan func(...any) error) (id any, err error) {
-			var n int64
-			err = scan(&n)
-			return n, err
-		}, `SELECT b.id FROM books b WHERE b.id > ? AND b.id <= ? AND b.times_lent <> `+counted+` ORDER BY b.id`, after, upTo)
+		ids, err := collect(ctx, pool, scanID, `SELECT b.id FROM books b WHERE b.id > ? AND b.id <= ? AND b.times_lent <> `+counted+` ORDER BY b.id`, after, upTo)
 		if err != nil {
 			return err
 		}
