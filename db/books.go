@@ -322,6 +322,9 @@ func (t *tx) barcodeFree(ctx context.Context, b library.Book, first int64) error
 	if b.Barcode == "" {
 		return nil
 	}
+	if err := t.freeLabels(ctx, []any{b.Barcode}); err != nil {
+		return err
+	}
 	err := t.taken(ctx, []unique{
 		{`SELECT id FROM copies WHERE barcode = ?`, b.Barcode, first, "barcode", library.ErrBarcodeTaken},
 		{`SELECT id FROM books WHERE barcode = ?`, b.Barcode, b.ID, "barcode", library.ErrBarcodeTaken}, // of an older release, without a copy

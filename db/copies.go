@@ -94,6 +94,9 @@ func (t *tx) heal(ctx context.Context, st *stock) error {
 		return nil
 	}
 	if st.barcode != "" {
+		if err := t.freeLabels(ctx, []any{st.barcode}); err != nil {
+			return err
+		}
 		var id int64
 		if err := one(ctx, t, `SELECT id FROM copies WHERE barcode = ?`, []any{st.barcode}, &id); !errors.Is(err, sql.ErrNoRows) {
 			return err
@@ -144,10 +147,27 @@ func (t *tx) addCopy(ctx context.Context, st *stock, c library.Copy) (volume, er
 	return added, err
 }
 
+// freeLabels deletes the copies with these barcodes whose book is deleted: an older release leaves them behind, and their labels would
+// be taken for ever.
+func (t *tx) freeLabels(ctx context.Context, barcodes []any) error {
+	if len(barcodes) == 0 {
+		return nil
+	}
+	ids, err := collect(ctx, t, scanID, `SELECT c.id FROM copies c JOIN books b ON b.id = c.book_id WHERE c.barcode IN (`+marks(len(barcodes))+`) AND b.deleted_at IS NOT NULL`, barcodes)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	_, err = t.exec(ctx, `UPDATE copies SET deleted_at = ?, barcode = NULL WHERE deleted_at IS NULL AND id IN (`+marks(len(ids))+`)`, append([]any{t.stamp()}, ids...)...)
+	return err
+}
+
 // labelFree refuses a barcode that another copy has, or a book whose copies an older release has not written.
 func (t *tx) labelFree(ctx context.Context, barcode string, copyID, bookID int64) error {
 	if barcode == "" {
 		return nil
+	}
+	if err := t.freeLabels(ctx, []any{barcode}); err != nil {
+		return err
 	}
 	var id int64
 	err := one(ctx, t, `SELECT id FROM copies WHERE barcode = ? AND id <> ? UNION ALL SELECT id FROM books WHERE barcode = ? AND id <> ? LIMIT 1`, []any{barcode, copyID, barcode, bookID}, &id)

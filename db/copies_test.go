@@ -286,10 +286,14 @@ func TestCopies_beside_an_older_release(t *testing.T) {
 		create("labelled", "", 2)
 		create("same", "q1", 1, "q2")
 		create("thief", "t1", 1)
+		for n := range 7 {
+			create(fmt.Sprint("left ", n), fmt.Sprint("g", n), 1, fmt.Sprint("h", n))
+		}
 		older(`UPDATE books SET barcode = 'r9' WHERE title = 'renamed'`)
 		older(`UPDATE books SET barcode = NULL WHERE title = 'bare'`)
 		older(`UPDATE books SET copies = 1 WHERE title = 'few'`)
 		older(`UPDATE books SET deleted_at = '2026-01-01 00:00:00', barcode = NULL WHERE title = 'deleted'`)
+		older(`UPDATE books SET deleted_at = '2026-01-01 00:00:00', barcode = NULL WHERE title LIKE 'left %'`)
 		older(`UPDATE books SET barcode = NULL WHERE title = 'swapped 1'`)
 		older(`UPDATE books SET barcode = 's1' WHERE title = 'swapped 2'`)
 		older(`UPDATE books SET barcode = 's2' WHERE title = 'swapped 1'`)
@@ -314,6 +318,27 @@ func TestCopies_beside_an_older_release(t *testing.T) {
 		label(t, s, made["touched"], "o2")
 		if got := labels(t, s, made["touched"]); got != "o1/2: o1=available o2=available" {
 			t.Errorf("before the repair: %s", got)
+		}
+		// The labels of the books that it has deleted are free, in every way to give one.
+		create("heir of 0", "g0", 1, "h0")
+		create("heir of 1", "", 1)
+		_, err = s.UpdateBook(ctx, made["heir of 1"], func(b *library.Book) error { b.Barcode = "g1"; return nil })
+		refused(t, err, "")
+		_, err = s.UpdateCopy(ctx, label(t, s, made["heir of 1"], "h1"), func(c *library.Copy) error { c.Barcode = "h2"; return nil })
+		refused(t, err, "")
+		rows := []func(*library.Book){func(b *library.Book) { b.Title, b.Author, b.Barcode = "heir of 3", "A", "g3" }, func(b *library.Book) { b.Title, b.Author, b.Barcode = "heir of 4", "A", "h4" }}
+		imported, err := s.ImportBooks(ctx, rows)
+		refused(t, err, "")
+		copies, err := s.ImportCopies(ctx, []library.CopyRecord{{Barcode: "g5", Title: "heir of 4", Author: "A"}})
+		refused(t, err, "")
+		for _, i := range append(imported, copies...) {
+			if i.Outcome != library.Created {
+				t.Errorf("imported: %v, %v", i.Outcome, i.Err)
+			}
+		}
+		older(`INSERT INTO books (title, author, barcode) VALUES ('heir of 6', 'A', 'g6')`)
+		if found, err := s.Scan(ctx, "g6"); err != nil || len(found) != 1 || found[0].Book.Title != "heir of 6" {
+			t.Errorf("scanned: %+v, %v", found, err)
 		}
 		var log bytes.Buffer
 		database, err := connect.Open(d.Config.Config)

@@ -95,6 +95,9 @@ func (b *labelBatch) load(ctx context.Context, rows []library.CopyRecord) error 
 			}
 		}
 	}
+	if err := t.freeLabels(ctx, barcodes); err != nil {
+		return err
+	}
 	ids, err := idsWhere(ctx, t, "books", append(bySource(b.from, bookSources), in{"barcode", "?", barcodes}, in{"isbn", "?", isbns}, in{"title", "?", titles}))
 	if err != nil {
 		return err
@@ -366,6 +369,9 @@ func (t *tx) splitLabels(ctx context.Context, from origin, fresh []library.Book)
 	labels = map[int]library.CopyRecord{}
 	if len(barcodes) == 0 {
 		return labels, nil
+	}
+	if err := t.freeLabels(ctx, barcodes); err != nil {
+		return nil, err
 	}
 	// Under the turn, so that what another import has stored is seen; what else comes in between meets the unique keys.
 	const own, further = 1, 2

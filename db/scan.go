@@ -25,8 +25,8 @@ type named struct {
 
 const selectNamed = `SELECT
 	(SELECT u.id FROM users u WHERE u.card_number = ?),
-	(SELECT c.id FROM copies c WHERE c.barcode = ?),
-	(SELECT c.book_id FROM copies c WHERE c.barcode = ?),
+	(SELECT c.id FROM copies c JOIN books k ON k.id = c.book_id WHERE c.barcode = ? AND k.deleted_at IS NULL),
+	(SELECT c.book_id FROM copies c JOIN books k ON k.id = c.book_id WHERE c.barcode = ? AND k.deleted_at IS NULL),
 	(SELECT b.id FROM books b WHERE b.barcode = ?),
 	(SELECT b.id FROM books b WHERE b.isbn = ?),
 	(SELECT l.id FROM copies c JOIN loans l ON l.open_copy_id = c.id WHERE c.barcode = ?),
