@@ -322,11 +322,38 @@ type tab struct {
 	clicked []float64
 }
 
-// firstScript has faults heard of from the beginning on, and the page's clock stand still but for later: how fast a busy machine
-// goes on with a test must not decide whether a member closes, or whether a book was scanned twice.
+// firstScript runs before the page's own scripts. It has faults heard of from the beginning on. It has the page's clock stand still
+// but for later: how fast a busy machine goes on with a test must not decide whether a member closes, or whether a book was scanned
+// twice. And it says when the page stands still, so that a click comes to what it was meant for.
 const firstScript = `
 	addEventListener("securitypolicyviolation", (e) => console.error("policy: " + e.violatedDirective + " " + e.blockedURI + " " + e.sample));
 	Date.now = ((now) => () => now)(Date.now());
+	window.test = {
+		asked: 0, // requests under way
+		shown: location.href, // the address whose screen is drawn: a link changes the address first, and the screen a little later
+		settled: () => test.asked === 0 && test.shown === location.href,
+		// aim is whether an element can be clicked at now: the page is settled, and it is where it was when aim was last called.
+		aim(e) {
+			if (!e || !test.settled()) return false;
+			e.scrollIntoView({block: "center"});
+			const r = e.getBoundingClientRect(), x = r.x + r.width / 2, y = r.y + r.height / 2;
+			const still = test.want === e && test.x === x && test.y === y && e.contains(document.elementFromPoint(x, y));
+			Object.assign(test, {want: e, x, y, hit: undefined});
+			return still;
+		},
+	};
+	addEventListener("hashchange", () => { test.shown = location.href; });
+	history.replaceState = ((real) => function (...given) { real.apply(this, given); test.shown = location.href; })(history.replaceState);
+	addEventListener("pointerdown", (e) => { test.hit = e.target; }, true);
+	fetch = ((real) => async (...given) => {
+		test.asked++;
+		try {
+			const answer = await real(...given), body = await answer.text(); // all of it: the page draws it before the next line counts
+			return new Response(answer.status === 204 ? null : body, answer);
+		} finally {
+			setTimeout(() => test.asked--);
+		}
+	})(fetch);
 `
 
 // open opens a path of the library in a context of its own.
@@ -441,16 +468,17 @@ func (p *tab) press(keys string) {
 	p.do(chromedp.KeyEvent(keys))
 }
 
-// click clicks with the mouse at the first element of a selector that has the label.
+// click clicks with the mouse at the first element of a selector that has the label, once the page stands still.
 func (p *tab) click(selector, label string) {
 	p.t.Helper()
 	find := fmt.Sprintf(`[...document.querySelectorAll(%q)].find((e) => e.innerText.trim() === %q && !e.disabled)`, selector, label)
-	p.wait(find)
-	at := eval[[]float64](p, fmt.Sprintf(`(() => { const e = %s; e.scrollIntoView({block: "center"}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`, find))
+	p.wait("test.aim(" + find + ")")
+	at := eval[[]float64](p, `[test.x, test.y]`)
 	if c := p.clicked; c != nil && math.Hypot(at[0]-c[0], at[1]-c[1]) < 10 {
 		p.wait(fmt.Sprintf(`performance.timeOrigin + performance.now() > %f`, c[2]+500)) // else it would be a double click, which the page takes for one
 	}
 	p.do(chromedp.MouseClickXY(at[0], at[1]))
+	p.wait(`!test.want || test.want.contains(test.hit)`) // the click came to it; a page to which it has led knows of none
 	p.clicked = append(at, eval[float64](p, `performance.timeOrigin + performance.now()`))
 }
 

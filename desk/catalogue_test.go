@@ -42,7 +42,7 @@ func TestCatalogue(t *testing.T) {
 	p.click("button", "More books")
 	p.shows("main", "Dune")
 	p.press("zolá")
-	p.wait(`document.querySelectorAll(".rows > li").length === 1`)
+	p.wait(`decodeURIComponent(location.hash) === "#list?q=zolá" && document.querySelectorAll(".rows > li").length === 1`)
 	p.shows(".rows", "Germinal", "Émile Zola", "Due ", "1 reader waits")
 	if got := p.text("body"); strings.Contains(got, "Ada") || strings.Contains(got, "Grace") {
 		t.Error("the catalogue says who has a book")

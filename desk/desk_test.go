@@ -286,6 +286,7 @@ func TestDesk_session_ends(t *testing.T) {
 	p.press(key + "\r")
 	p.line("Done", "Book C", "Lent to Ada")
 	p.lineAt(2, "Done", "Book B", "Lent to Ada")
+	p.wait(`test.settled() && document.activeElement.id === "box"`)
 
 	eval[int](p, end)
 	p.press("\x1b")
@@ -464,8 +465,9 @@ func TestDesk_a_day_later(t *testing.T) {
 	p.scan("B-A")
 	p.shows(".notice", "No connection. 1 scan waits")
 	p.later(25 * 60 * 60)
-	s.shut.Store(false)
 	p.line("Look", "B-A", "more than a day ago", "Scan it now")
+	s.shut.Store(false)
+	p.idle()
 	if got := s.loans(); got != "" {
 		t.Errorf("got %s, want none", got)
 	}

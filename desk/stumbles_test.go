@@ -24,7 +24,7 @@ func TestOpen_card_is_said_everywhere(t *testing.T) {
 	p.shows(".member", "Ada Lovelace", "A book scanned now is lent to Ada Lovelace.")
 	for _, screen := range []string{"find", "overdue", "holds", "add-book", "add-member", "edit-book/1", "edit-member/2", "book/1", "member/2"} {
 		eval[any](p, fmt.Sprintf(`location.hash = %q; 0`, screen))
-		p.wait(fmt.Sprintf(`location.hash === "#%s" && document.querySelector("h1")`, screen))
+		p.wait(fmt.Sprintf(`test.settled() && location.hash === "#%s" && document.querySelector("h1")`, screen))
 		p.shows(".open", "Open card: Ada Lovelace", "A book scanned now is lent to Ada Lovelace.")
 	}
 	p.shows("h1", "Grace Hopper")
