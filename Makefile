@@ -52,10 +52,14 @@ dist/lambda-%.zip: FORCE
 	@wc -c dist/lambda-$*/bootstrap $@ | head -n 2
 FORCE:
 
-# sam build calls this (template.yaml, BuildMethod: makefile) and says where the program goes, but not what it runs on.
-ARCH ?= arm64
+# sam build calls this (template.yaml, BuildMethod: makefile). It says where the program goes, but not what it is to run on: that is
+# read where sam deploy reads it too.
+LAMBDA_ARCH = $(shell sed -n 's/^ *Architectures: \[\([a-z0-9_]*\)\].*/\1/p' template.yaml)
+GOARCH_OF   = $(patsubst x86_64,amd64,$(filter arm64 x86_64,$(LAMBDA_ARCH)))
 build-Function:
-	GOOS=linux GOARCH=$(ARCH) $(BUILD) -o "$(ARTIFACTS_DIR)/bootstrap" .
+	@[ -n "$(GOARCH_OF)" ] || { echo "template.yaml: the function's line Architectures must be [arm64] or [x86_64]" >&2; exit 1; }
+	GOOS=linux GOARCH=$(GOARCH_OF) $(BUILD) -o "$(ARTIFACTS_DIR)/bootstrap" .
+	@go version -m "$(ARTIFACTS_DIR)/bootstrap" | grep -q "GOARCH=$(GOARCH_OF)$$" || { echo "$(ARTIFACTS_DIR)/bootstrap is not for $(LAMBDA_ARCH), as template.yaml has it" >&2; exit 1; }
 
 docker: ## Build the image library-management:VERSION
 	docker build --build-arg VERSION=$(VERSION) -t library-management:$(VERSION) -t library-management:latest .

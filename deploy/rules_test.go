@@ -56,7 +56,7 @@ var faults = []struct{ rule, file, old, new, finds string }{
 
 	{"connections", "app", `Intel: t3.micro, Pool: "5"`, `Intel: t3.micro, Pool: "6"`, "of 80 connections"},
 	{"connections", "data", "MaxConnections: 600, ConnectionsAlarm: 480", "MaxConnections: 600, ConnectionsAlarm: 600", "the alarm"},
-	{"connections", "lambda", `    Default: "10"`, `    Default: "100"`, "100 functions"},
+	{"connections", "lambda", "to 10 for instance", "to 100 for instance", "100 functions"},
 	{"alarms", "data", "      AlarmActions: [!Ref Alerts]\n", "", "tells nobody"},
 	{"alarms", "alerts", "library_database_waiting", "library_database_queue", "library_database_queue"},
 	{"alarms", "alerts", `reason="deadlock"`, `reason="dead_lock"`, "dead_lock"},
@@ -73,6 +73,7 @@ var faults = []struct{ rule, file, old, new, finds string }{
 	{"time-outs", "lambda", "Timeout: 10", "Timeout: 3", "Lambda"},
 	{"closed", "user data", "\nMIGRATE=off", "\nAUTH=off\nMIGRATE=off", "user data sets AUTH"},
 	{"closed", "app", "SETTINGS='${Settings}'", "SETTINGS='AUTH=off ${Settings}'", "app sets AUTH"},
+	{"closed", "lambda", "      - IsOpen\n      - !If", "      - HasApi\n      - !If", "says of itself that it is"},
 	{"closed", "image", "ENV HOST=0.0.0.0", "ENV HOST=0.0.0.0 AUTH=off", "image sets AUTH"},
 	{"closed", "image", "ENV HOST=0.0.0.0", "ENV HOST=127.0.0.1", "the image listens on [ENV HOST=127.0.0.1"},
 	{"closed", "compose", `"${PUBLISH:-127.0.0.1}:${PORT:-8000}:8000"`, `"${PORT:-8000}:8000"`, `open to all who reach ["${PORT:-8000}:8000"]`},
@@ -271,7 +272,10 @@ func number(tree any, path string) int {
 // that share.
 func checkConnections(d deployment, report func(string, ...any)) {
 	most := number(d.tree["app"], "Parameters/MaxInstances/Default")
-	functions := number(d.tree["lambda"], "Parameters/ReservedConcurrency/Default")
+	functions := 0 // as many as the template proposes
+	if m := regexp.MustCompile(`to (\d+) for instance`).FindStringSubmatch(fmt.Sprint(at(d.tree["lambda"], "Parameters/ReservedConcurrency/Description"))); m != nil {
+		functions, _ = strconv.Atoi(m[1])
+	}
 	percent := number(d.tree["data"], "Resources/DatabaseProxyTargets/Properties/ConnectionPoolConfigurationInfo/MaxConnectionsPercent")
 	for _, production := range []string{"false", "true"} {
 		pool := number(d.tree["app"], "Mappings/Size/"+production+"/Pool")
@@ -395,6 +399,12 @@ func checkClosed(d deployment, report func(string, ...any)) {
 	for _, name := range []string{"user data", "app", "image"} {
 		if regexp.MustCompile(`(?m)^[^#\n]*\bAUTH[=:]`).MatchString(d.text[name]) {
 			report("%s sets AUTH", name)
+		}
+	}
+	access := at(d.tree["lambda"], "Outputs/Access/Value") // a tree of !If
+	for place, want := range map[string]string{"0": "IsOpen", "1/0": "HasApi", "1/1": "OPEN: ", "1/2": "Open to whom IAM lets", "2/0": "HasPublicCatalogue", "2/1": "Books can be read", "2/2": "Closed: "} {
+		if got := fmt.Sprint(at(access, place)); !strings.HasPrefix(got, want) {
+			report("the function's stack says of itself that it is %s, not %s", got, want)
 		}
 	}
 	if m := regexp.MustCompile(`ENV HOST=(\S+)`).FindStringSubmatch(d.text["image"]); m == nil || m[1] != "0.0.0.0" {

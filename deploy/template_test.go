@@ -4,6 +4,7 @@
 package deploy_test
 
 import (
+	"debug/elf"
 	"fmt"
 	"os"
 	"os/exec"
@@ -247,15 +248,61 @@ func TestWorkflows(t *testing.T) {
 	}
 }
 
-// TestFunctionBuild: what sam build calls builds as for a release, for the processor asked for.
+// TestFunctionBuild: what sam build calls builds as for a release, for the processor that the template declares and for no other,
+// whatever the environment says. The program is an empty one.
 func TestFunctionBuild(t *testing.T) {
 	if _, err := exec.LookPath("make"); err != nil {
 		t.Skipf("NOT TESTED: %v", err)
 	}
-	out, err := exec.Command("make", "-C", "..", "--dry-run", "build-Function", "ARCH=amd64", "ARTIFACTS_DIR=/out").CombinedOutput()
-	for _, part := range []string{"GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "-tags lambda.norpc", "-s -w", `-o "/out/bootstrap"`} {
-		if err != nil || !strings.Contains(string(out), part) {
-			t.Errorf("no %s in %s (%v)", part, out, err)
-		}
+	template := read(t)["lambda"]
+	makefile, err := filepath.Abs("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := "Architectures: [arm64]"
+	for _, c := range []struct {
+		declares string
+		machine  elf.Machine
+	}{
+		{declared, elf.EM_AARCH64},
+		{"Architectures: [x86_64]", elf.EM_X86_64},
+		{"Architectures: [amd64]", elf.EM_NONE},
+		{"Architectures: [!Ref Architecture]", elf.EM_NONE},
+	} {
+		t.Run(c.declares, func(t *testing.T) {
+			folder := t.TempDir()
+			for name, text := range map[string]string{
+				"template.yaml": strings.Replace(template, declared, c.declares, 1),
+				"go.mod":        "module empty\n\ngo 1.26\n",
+				"main.go":       "package main\n\nvar version string\n\nfunc main() { println(version) }\n",
+			} {
+				if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			command := exec.Command("make", "--makefile", makefile, "build-Function")
+			command.Dir = folder
+			command.Env = append(os.Environ(), "ARTIFACTS_DIR="+folder+"/built", "ARCH=s390x", "GOARCH=s390x", "GOFLAGS=")
+			out, err := command.CombinedOutput()
+			if c.machine == elf.EM_NONE {
+				if err == nil || !strings.Contains(string(out), "must be [arm64] or [x86_64]") || strings.Contains(string(out), "go build") {
+					t.Errorf("%v\n%s", err, out)
+				}
+				return
+			}
+			for _, part := range []string{"GOOS=linux", "CGO_ENABLED=0", "-tags lambda.norpc", "-s -w"} {
+				if !strings.Contains(string(out), part) {
+					t.Errorf("no %s in %s", part, out)
+				}
+			}
+			program, openErr := elf.Open(filepath.Join(folder, "built", "bootstrap"))
+			if err != nil || openErr != nil {
+				t.Fatalf("%v, %v\n%s", err, openErr, out)
+			}
+			defer program.Close()
+			if program.Machine != c.machine {
+				t.Errorf("built for %s, not %s", program.Machine, c.machine)
+			}
+		})
 	}
 }
