@@ -290,7 +290,11 @@ func TestLambda_pages(t *testing.T) {
 		for _, file := range []string{"style.css", "lit-html.js"} {
 			want, _ := desk.Find(file)
 			got := f.call(t, door, lambdatest.Request{Method: "GET", Target: "/desk/" + desk.Version() + "/" + file, Headers: [][2]string{{"Host", "library.example"}, {"Accept-Encoding", "gzip, br"}}})
-			if got.Status != 200 || got.Body != string(want.Packed) || got.Headers.Get("Content-Encoding") != "gzip" || got.Headers.Get("Content-Type") != want.Type || !strings.Contains(got.Headers.Get("Cache-Control"), "immutable") {
+			body, coding := string(want.Packed), "gzip"
+			if door == "rest" { // which hands base64 on unless it is set up for it
+				body, coding = string(want.Plain), ""
+			}
+			if got.Status != 200 || got.Body != body || got.Headers.Get("Content-Encoding") != coding || got.Headers.Get("Content-Type") != want.Type || !strings.Contains(got.Headers.Get("Cache-Control"), "immutable") {
 				t.Errorf("%s, %s: got %d %v, %d bytes", door, file, got.Status, got.Headers, len(got.Body))
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,13 +29,16 @@ func BenchmarkApp(b *testing.B) {
 	known := dbtest.SQLite(b).Open(b)
 	store.Store = known
 	token := newKey(b, known, library.RoleDesk)
-	for _, r := range []struct{ name, line, token string }{{"book", "GET /books/42", ""}, {"book, with a key", "GET /books/42", token}, {"100 books", "GET /books/", ""}, {"borrow", "POST /books/42/borrow/1", ""}} {
+	for _, r := range []struct{ name, line, token string }{{"book", "GET /books/42", ""}, {"book, with a key", "GET /books/42", token}, {"100 books", "GET /books/", ""}, {"100 books, compressed", "GET /books/", ""}, {"borrow", "POST /books/42/borrow/1", ""}} {
 		b.Run(r.name, func(b *testing.B) {
 			c := handlers.Config{Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)), Access: handlers.OpenToAll}
 			text := r.line + " HTTP/1.1\r\nHost: localhost\r\n"
 			if r.token != "" {
 				c.Access = handlers.Closed
 				text += "Authorization: Bearer " + r.token + "\r\n"
+			}
+			if strings.HasSuffix(r.name, "compressed") {
+				text += "Accept-Encoding: gzip\r\n"
 			}
 			app := handlers.New(store, c)
 			b.ReportAllocs()

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -14,34 +15,48 @@ import (
 	"library-management/library"
 )
 
-// conditional gives what GET answers an ETag, and a client that has it already a 304. Fiber's own middleware does so to
-// a POST after it took effect, and knows neither * nor lists.
+// conditional gives what GET answers an ETag, and a client that has it already a 304; the rest it compresses for who asks. Fiber's own
+// middlewares give a 304 to a POST after it took effect, know neither * nor lists, and give both forms of an answer one strong tag.
+// What has a Cache-Control of its own is left as it is: no-store may be a secret's, and files are compressed beforehand.
 func conditional(c *fiber.Ctx) error {
 	err := c.Next()
-	h := &c.Response().Header
-	if err != nil || c.Method() != fiber.MethodGet || c.Response().StatusCode() != http.StatusOK ||
-		string(h.Peek("Cache-Control")) == "no-store" || c.Response().IsBodyStream() {
+	r, h := c.Response(), &c.Response().Header
+	own := len(h.Peek("Cache-Control")) > 0
+	if err != nil || r.IsBodyStream() || own && string(h.Peek("Cache-Control")) == "no-store" {
 		return err
 	}
-	if len(h.Peek("Cache-Control")) == 0 {
-		h.Set("Cache-Control", "no-cache") // keep it, but ask each time
+	gzip := !own && negotiateGzip(c)
+	if c.Method() == fiber.MethodGet && r.StatusCode() == http.StatusOK {
+		if !own {
+			h.Set("Cache-Control", "no-cache") // keep it, but ask each time
+		}
+		tag := string(h.Peek("ETag")) // of a shared answer
+		if tag == "" {
+			if tag = etag(r.Body()); gzip {
+				tag = gzipTag(tag)
+			}
+			h.Set("ETag", tag)
+		}
+		if match := c.Get("If-None-Match"); match != "" && listed(match, weakly, tag) {
+			h.Del("Content-Encoding")
+			c.Status(http.StatusNotModified) // whose body the edge drops
+			return nil
+		}
 	}
-	tag := string(h.Peek("ETag")) // of a shared answer
-	if tag == "" {
-		tag = etag(c.Response().Body())
-		h.Set("ETag", tag)
-	}
-	if match := c.Get("If-None-Match"); match != "" && listed(match, tag, weakly) {
-		c.Status(http.StatusNotModified) // whose body the edge drops
+	if gzip {
+		compress(r)
 	}
 	return nil
 }
 
-// etag is the strong validator of a representation (RFC 9110, 8.8.3), which is made of its bytes as GET sends them.
+// etag is the strong validator of a representation (RFC 9110, 8.8.3), which is made of its bytes as GET sends them uncompressed.
 func etag(representation []byte) string {
 	sum := sha256.Sum256(representation)
 	return `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 }
+
+// gzipTag is the validator of a representation's compressed form, which is another one (RFC 9110, 8.8.3.3).
+func gzipTag(tag string) string { return strings.TrimSuffix(tag, `"`) + `.gzip"` }
 
 // The two comparisons of RFC 9110, 8.8.3.2: a weak tag is no match for a strong comparison.
 const (
@@ -49,14 +64,14 @@ const (
 	strongly = false
 )
 
-// listed reports whether the value of If-Match or If-None-Match names the tag.
-func listed(header, tag string, weak bool) bool {
+// listed reports whether the value of If-Match or If-None-Match names one of the tags.
+func listed(header string, weak bool, tags ...string) bool {
 	for s := range strings.SplitSeq(header, ",") { // no tag of ours has a comma
 		s = strings.TrimSpace(s)
 		if weak {
 			s = strings.TrimPrefix(s, "W/")
 		}
-		if s == "*" || s == tag {
+		if s == "*" || slices.Contains(tags, s) {
 			return true
 		}
 	}
@@ -93,10 +108,11 @@ func (p *Preconditions) check(stored any) error {
 		return err
 	}
 	tag := etag(b.Bytes())
-	if match, sent := p.conditions["If-Match"]; sent && !listed(match, tag, strongly) {
+	tags := []string{tag, gzipTag(tag)} // whichever form the client was sent
+	if match, sent := p.conditions["If-Match"]; sent && !listed(match, strongly, tags...) {
 		return library.ErrPreconditionFailed
 	}
-	if match, sent := p.conditions["If-None-Match"]; sent && listed(match, tag, weakly) {
+	if match, sent := p.conditions["If-None-Match"]; sent && listed(match, weakly, tags...) {
 		return library.ErrPreconditionFailed
 	}
 	return nil

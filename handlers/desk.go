@@ -37,10 +37,5 @@ func deskFile(c *fiber.Ctx) error {
 		c.Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
 	c.Set("Content-Type", f.Type)
-	c.Vary("Accept-Encoding")
-	if acceptsGzip(c) {
-		c.Set("Content-Encoding", "gzip")
-		return c.Send(f.Packed)
-	}
-	return c.Send(f.Plain)
+	return sendEither(c, f.Plain, f.Packed)
 }

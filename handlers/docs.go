@@ -11,6 +11,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/swaggest/swgui/v5/static"
+	"github.com/valyala/fasthttp"
 )
 
 // page is Swagger UI without anything inline, so that the policy below can forbid that, and with addresses relative to
@@ -47,15 +48,11 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'uns
 
 // serveDocs is what people and tools read of the API, and the pages. None of it stands in the document.
 func (a *api) serveDocs(app *fiber.App) {
-	once := func(read func(string) ([]byte, error)) func() ([]byte, error) {
-		return sync.OnceValues(func() ([]byte, error) { return read(a.config.Version) })
-	}
-
 	answers := map[string]fiber.Handler{
 		"/docs":         docsPage,
 		"/docs/:file":   docsFile,
-		"/openapi.json": serveDocument("application/vnd.oai.openapi+json", once(OpenAPI)),
-		"/openapi.yaml": serveDocument("application/vnd.oai.openapi", once(OpenAPIYAML)),
+		"/openapi.json": a.serveDocument("application/vnd.oai.openapi+json", OpenAPI),
+		"/openapi.yaml": a.serveDocument("application/vnd.oai.openapi", OpenAPIYAML),
 	}
 	maps.Copy(answers, a.pages())
 	for path, answer := range answers {
@@ -68,14 +65,21 @@ func (a *api) serveDocs(app *fiber.App) {
 	}
 }
 
-func serveDocument(contentType string, read func() ([]byte, error)) fiber.Handler {
+// serveDocument makes a document at its first call, in both forms: compressing it takes longer than sending it.
+func (a *api) serveDocument(contentType string, read func(version string) ([]byte, error)) fiber.Handler {
+	made := sync.OnceValues(func() (forms [2][]byte, err error) {
+		forms[0], err = read(a.config.Version)
+		forms[1] = fasthttp.AppendGzipBytes(nil, forms[0])
+		return forms, err
+	})
 	return func(c *fiber.Ctx) error {
-		b, err := read()
+		forms, err := made()
 		if err != nil {
 			return err
 		}
 		c.Set("Content-Type", contentType)
-		return c.Send(b)
+		c.Set("Cache-Control", "no-cache")
+		return sendEither(c, forms[0], forms[1])
 	}
 }
 
@@ -92,11 +96,6 @@ func docsPage(c *fiber.Ctx) error {
 
 // fileTypes spares the system's table of them, which takes 9 ms to read.
 var fileTypes = map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".png": "image/png"}
-
-// acceptsGzip reports whether the client says so: no header means any encoding to Fiber, and none to old clients.
-func acceptsGzip(c *fiber.Ctx) bool {
-	return c.Get("Accept-Encoding") != "" && c.AcceptsEncodings("gzip") == "gzip"
-}
 
 // docsFile serves Swagger UI's files, most of which swgui keeps compressed.
 func docsFile(c *fiber.Ctx) error {

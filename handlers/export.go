@@ -95,7 +95,16 @@ func (a *api) export(ctx context.Context, f library.ExportFile, in *ExportQuery)
 		}
 		s := &exportStream{ExportReader: r, file: f, log: a.config.Logger, began: time.Now()}
 		s.requestID, _ = ctx.Value(requestIDKey).(string)
-		out.Body = func(ctx huma.Context) { humafiber.Unwrap(ctx).Context().SetBodyStream(s, -1) }
+		out.Body = func(ctx huma.Context) {
+			c := humafiber.Unwrap(ctx)
+			var stream io.Reader = s
+			c.Vary("Accept-Encoding")
+			if acceptsGzip(c) {
+				c.Response().Header.SetContentEncoding("gzip")
+				stream = newGzipStream(s)
+			}
+			c.Context().SetBodyStream(stream, -1)
+		}
 		return out, nil
 	}
 	limit := cmp.Or(in.Limit, library.MaxPageLimit)
@@ -121,7 +130,12 @@ func (a *api) export(ctx context.Context, f library.ExportFile, in *ExportQuery)
 	if next != (library.ExportPlace{}) {
 		out.Link = a.link(ctx, exportPath(f), nil, limit, exportCursor(f, next))
 	}
-	out.Body = func(ctx huma.Context) { _, _ = ctx.BodyWriter().Write(text) }
+	out.Body = func(ctx huma.Context) {
+		_, _ = ctx.BodyWriter().Write(text)
+		if c := humafiber.Unwrap(ctx); negotiateGzip(c) { // though caches may not keep it: it holds no secret
+			compress(c.Response())
+		}
+	}
 	return out, nil
 }
 

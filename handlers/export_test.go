@@ -61,3 +61,6 @@ func Operations() (list []Operation) {
 func NewRouteWithoutRole() {
 	newRoute(operation{Method: "GET", Path: "/x", ID: "forget-role"}, func(context.Context, *struct{}) (*struct{}, error) { return nil, nil })
 }
+
+// Conditional is conditional.
+func Conditional(c *fiber.Ctx) error { return conditional(c) }

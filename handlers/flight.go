@@ -35,8 +35,8 @@ type flight struct {
 
 // sharedAnswer is what the followers of a flight are given. Nobody changes it any more.
 type sharedAnswer struct {
-	contentType, link, etag string
-	body                    []byte
+	contentType, contentEncoding, link, etag string
+	body                                     []byte
 }
 
 // share answers a request for what key names: by running read, or with the answer of another that starts from now on. Only a success
@@ -128,11 +128,17 @@ func (f *flights) fly(key string, own *flight, c *fiber.Ctx, read fiber.Handler)
 	}()
 	err := read(c)
 	if response := c.Response(); err == nil && own.followers > 0 && response.StatusCode() == http.StatusOK {
+		tag := etag(response.Body())
+		if compressible(response) && acceptsGzip(c) { // as all who share it do
+			tag = gzipTag(tag)
+			compress(response)
+		}
 		own.answer = &sharedAnswer{
-			contentType: string(response.Header.ContentType()),
-			link:        string(response.Header.Peek("Link")),
-			etag:        etag(response.Body()),
-			body:        bytes.Clone(response.Body()),
+			contentType:     string(response.Header.ContentType()),
+			contentEncoding: string(response.Header.ContentEncoding()),
+			link:            string(response.Header.Peek("Link")),
+			etag:            tag,
+			body:            bytes.Clone(response.Body()),
 		}
 		c.Set("ETag", own.answer.etag)
 	}
@@ -142,6 +148,9 @@ func (f *flights) fly(key string, own *flight, c *fiber.Ctx, read fiber.Handler)
 func (a *sharedAnswer) write(c *fiber.Ctx) {
 	c.Set("ETag", a.etag)
 	c.Response().Header.SetContentType(a.contentType)
+	if a.contentEncoding != "" {
+		c.Response().Header.SetContentEncoding(a.contentEncoding)
+	}
 	if a.link != "" {
 		c.Set("Link", a.link)
 	}

@@ -27,7 +27,7 @@ type operation struct {
 	// Codes are the codes of the problems that it can answer, besides those of every operation and of every body. reads
 	// and writes list those of the store.
 	Codes []string
-	// NoStore keeps caches from keeping the answer, which has no ETag then.
+	// NoStore keeps caches from keeping the answer, which has no ETag then and is not compressed: it may hold a secret.
 	NoStore bool
 	// Produces is the media type of its success, where that is not JSON.
 	Produces string
@@ -139,7 +139,11 @@ func (a *api) serve(r route) {
 		if !r.Shared {
 			return handler()(c)
 		}
-		return a.flights.share(c, viewOf(c.Context())+a.prefix(c.UserContext())+"\x00"+string(c.Request().URI().RequestURI()), handler())
+		key := viewOf(c.Context()) + a.prefix(c.UserContext()) + "\x00" + string(c.Request().URI().RequestURI())
+		if acceptsGzip(c) {
+			key += "\x00gzip"
+		}
+		return a.flights.share(c, key, handler())
 	})
 }
 

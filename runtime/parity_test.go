@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
 	"github.com/google/go-cmp/cmp"
+	"github.com/valyala/fasthttp"
 
 	"library-management/runtime"
 )
@@ -66,6 +68,15 @@ func parityApp(effects *atomic.Int64) *fiber.App {
 		c.Set("Content-Encoding", "gzip")
 		c.Set("Content-Type", "text/plain")
 		return c.Send(b.Bytes())
+	})
+	app.Get("/answer/negotiated", func(c *fiber.Ctx) error {
+		c.Set("Content-Type", "text/plain")
+		c.Response().SetBodyString(strings.Repeat("0123456789", 1000))
+		if c.Get("Accept-Encoding") == "gzip, br" {
+			c.Response().SetBodyRaw(fasthttp.AppendGzipBytes(nil, c.Response().Body()))
+			c.Set("Content-Encoding", "gzip")
+		}
+		return nil
 	})
 	app.Get("/answer/large", func(c *fiber.Ctx) error { return c.SendString(strings.Repeat("0123456789", 30_000)) })
 	app.Get("/answer/stream", func(c *fiber.Ctx) error {
@@ -248,6 +259,8 @@ func TestParity(t *testing.T) {
 		{"answer/binary", get("/answer/binary"), ""},
 		{"answer/bytes", get("/answer/bytes"), ""},
 		{"answer/gzip", get("/answer/gzip"), ""},
+		{"answer/not_compressed", get("/answer/negotiated"), ""},
+		{"answer/compressed", get("/answer/negotiated", "Accept-Encoding", "gzip, br"), "rest"}, // hands base64 on unless it is set up for it
 		{"answer/large", get("/answer/large"), ""},
 		{"answer/stream", get("/answer/stream"), ""},
 		{"answer/cookies", get("/answer/cookies"), ""},
@@ -313,6 +326,30 @@ func TestHopByHop(t *testing.T) {
 					t.Errorf("%s %s: got %s: %v, want none", name, target, header, value)
 				}
 			}
+		}
+	}
+}
+
+// TestRESTAnswersInText: a REST API is given no body in base64 for a client that takes it compressed, and an HTTP API that speaks the
+// same format is.
+func TestRESTAnswersInText(t *testing.T) {
+	var effects atomic.Int64
+	invoke := runtime.NewInvoker(parityApp(&effects), runtime.Config{})
+	for version, want := range map[string]bool{"": false, "1.0": true} {
+		e := restEvent(request{"GET", "/answer/negotiated", [][2]string{{"Host", "a"}, {"accept-encoding", "gzip, br"}}, ""})
+		if version != "" {
+			e["version"] = version
+		}
+		payload, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := invoke(t.Context(), payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bytes.Contains(out, []byte(`"isBase64Encoded":true`)); got != want {
+			t.Errorf("version %q: got base64 %v, want %v: %.300s", version, got, want, out)
 		}
 	}
 }
