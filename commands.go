@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -47,7 +48,8 @@ const usage = `library lends books: an API on a port, or on AWS Lambda where it 
   library key list                     list the keys
   library key revoke ID                have a key refused from now on
   library backup FILE                  copy the SQLite database into a new file, also while the API is served from it
-  library healthcheck                  ask the server on this machine whether it lives: exit status 0 or 1
+  library healthcheck                  ask the server on this machine whether it lives, and see whether a SQLite file can be
+                                       written: exit status 0 or 1, with the reason
   library openapi [--yaml]             print the API's OpenAPI document
   library version                      print the version
   library help                         print this, and the settings
@@ -169,7 +171,8 @@ func help(w io.Writer) error {
 	return t.Flush()
 }
 
-// healthcheck is for a container that has no shell and no curl.
+// healthcheck is for a container that has no shell and no curl. A database server may be away without this program being ill; a
+// volume that can't be written to is this container's own.
 func healthcheck(ctx context.Context, s settings) error {
 	host := s.Host
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
@@ -190,5 +193,5 @@ func healthcheck(ctx context.Context, s settings) error {
 	if answer.StatusCode != http.StatusOK {
 		return fmt.Errorf("/livez answers %s", answer.Status)
 	}
-	return nil
+	return s.database(slog.New(slog.DiscardHandler)).CheckFile()
 }

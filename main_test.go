@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -693,6 +694,32 @@ func TestServe(t *testing.T) {
 			t.Errorf("borrow after a restart: got %d, %v; the loan should be there", status, answer)
 		}
 	})
+}
+
+// TestHealthcheck_file: a server whose SQLite file can't be written to any more lives, and is not healthy.
+func TestHealthcheck_file(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, "DATABASE_URL=sqlite://"+filepath.Join(dir, "library.db"))
+	p.await(t, "/readyz", 200)
+	check := func() (string, error) {
+		c := exec.Command(os.Args[0], "healthcheck")
+		c.Env = p.Env
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := check(); err != nil {
+		t.Fatalf("got %v: %s", err, out)
+	}
+	if err := os.Rename(dir, dir+"-gone"); err != nil { // permissions would not stop root
+		t.Fatal(err)
+	}
+	p.await(t, "/livez", 200)
+	if out, err := check(); err == nil || !strings.Contains(out, "no folder "+strconv.Quote(dir)) {
+		t.Errorf("got %v: %s", err, out)
+	}
 }
 
 // TestServe_tls: the system's roots open a connection with DB_TLS=on and with rds, and a server that they do not know is

@@ -64,6 +64,16 @@ func (c Config) InFile() (bool, error) {
 	return err == nil && t.mysql == nil, err
 }
 
+// CheckFile says what keeps the SQLite file from being read and written, as Open does; nil where the data is in MySQL. A full disk is
+// no such reason, for reads go on.
+func (c Config) CheckFile() error {
+	t, err := c.target()
+	if err == nil && t.mysql == nil {
+		err = usable(t.file)
+	}
+	return err
+}
+
 func (c Config) now() func() time.Time {
 	if c.Now == nil {
 		return time.Now

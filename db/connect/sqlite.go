@@ -22,7 +22,7 @@ const sqliteOptions = "?_pragma=busy_timeout(3500)&_pragma=journal_mode(WAL)&_pr
 
 func openSQLite(file string, trace func(query string)) (*Database, error) {
 	if err := usable(file); err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %w", err)
+		return nil, err
 	}
 	// In a file: URI these three would end or change the path.
 	dsn := "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(file) + sqliteOptions
@@ -48,8 +48,16 @@ func openSQLite(file string, trace func(query string)) (*Database, error) {
 }
 
 // usable looks whether file can be a database, or become one. It makes nothing that stays.
-func usable(file string) error {
+func usable(file string) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("DATABASE_URL: %w", err)
+		}
+	}()
 	dir := filepath.Dir(file)
+	if whole, err := filepath.Abs(dir); err == nil {
+		dir = whole
+	}
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return fmt.Errorf("there is no folder %q for the SQLite file", dir)
 	}
@@ -86,10 +94,13 @@ func usable(file string) error {
 	return os.Remove(beside.Name())
 }
 
-// bare is err without the file's name, which the sentence has already.
+// bare is err without the file's name, which the sentence has already, and with the user whom a permission is for.
 func bare(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		return e.Err
+		err = e.Err
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w for user %d", err, os.Getuid())
 	}
 	return err
 }
