@@ -230,7 +230,7 @@ func (op operation) accessCodes() (codes []string) {
 		return codes
 	}
 	codes = append(codes, reads(library.ErrKeyUnknown, library.ErrTooManyFailures)...)
-	codes = append(codes, codeKeyInURL, codeMalformed)
+	codes = append(codes, codeKeyInURL)
 	if op.Role > anyone {
 		codes = append(codes, library.ErrKeyNeeded.Code, library.ErrSessionEnded.Code, library.ErrNotAllowed.Code)
 	}
@@ -243,14 +243,26 @@ const keyScheme = "key"
 func securitySchemes() map[string]*huma.SecurityScheme {
 	return map[string]*huma.SecurityScheme{keyScheme: {
 		Type: "http", Scheme: "bearer", BearerFormat: library.TokenPrefix + "…",
-		Description: "A key, which `library key add` or `POST /keys/` makes. Each operation names the role that a key needs; reader, desk and admin each may do what the ones before it may. Not needed where the library is open to everybody who can connect.",
+		Description: "A key, which `library key add` or `POST /keys/` makes. Each operation names the role that a key needs, for programs in `x-role`; reader, desk and admin each may do what the ones before it may. " +
+			"A page may use the cookie of a session instead: see `POST /session`. None is needed where the library is open to everybody who can connect.",
 	}}
 }
 
-// security is what the document says an operation needs.
+// security is what the document says an operation needs. The roles are not in it, as linters take them for the scopes of OAuth.
 func (op operation) security() []map[string][]string {
-	if op.Role <= anyone {
-		return nil
+	switch {
+	case op.Role < anyone:
+		return []map[string][]string{}
+	case op.Role == anyone:
+		return []map[string][]string{{}, {keyScheme: {}}}
 	}
-	return []map[string][]string{{keyScheme: {string(op.Role.needed())}}}
+	return []map[string][]string{{keyScheme: {}}}
+}
+
+// roleSentence says in the document who may call.
+func (op operation) roleSentence() string {
+	if op.Role <= anyone {
+		return "Needs no key."
+	}
+	return "Needs the role " + op.Role.String() + "."
 }

@@ -79,7 +79,7 @@ func wireLine(ctx context.Context, l library.AccountLine) AccountLine {
 }
 
 type accountOutput struct {
-	Link string `header:"Link" doc:"The next page of lines, with rel=next; absent on the last."`
+	NextPage
 	Body Account
 }
 
@@ -91,7 +91,7 @@ func (a *api) findAccount(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	out := &accountOutput{Link: a.next(ctx, accountPath(in.UserID), in.PageQuery, next), Body: Account{
+	out := &accountOutput{NextPage: a.next(ctx, accountPath(in.UserID), in.PageQuery, next), Body: Account{
 		Charged: account.Charged, Paid: account.Paid, Waived: account.Waived, Balance: account.Balance, Accruing: account.Accruing,
 		Lines: make([]AccountLine, len(account.Lines)), // never nil: an empty list is [], not null
 	}}

@@ -156,7 +156,7 @@ func (a *api) listBooks(ctx context.Context, in *BookList) (*pageOutput[Book], e
 	if err != nil {
 		return nil, err
 	}
-	return &pageOutput[Book]{Link: a.nextLink(ctx, "/books/", in.Limit, in.query, in.filters(), next), Body: wireBooks(forReaders(ctx, list))}, nil
+	return &pageOutput[Book]{NextPage: a.nextPlace(ctx, "/books/", in.Limit, in.query, in.filters(), next), Body: wireBooks(forReaders(ctx, list))}, nil
 }
 
 func (a *api) pageOfBooks(ctx context.Context, in *BookList) (list []library.Book, next *library.Place, err error) {

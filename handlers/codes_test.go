@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"net"
+	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"library-management/handlers"
 	"library-management/internal/dbtest"
@@ -283,7 +287,7 @@ func TestCodes(t *testing.T) {
 		words := append(strings.SplitN(request, " ", 3), "")
 		return call(t, app, words[0], words[1], words[2], headers...)
 	}
-	for _, methods := range paths() {
+	for _, methods := range document().Paths {
 		for _, op := range methods {
 			request, ok := requests[op.OperationID]
 			if !ok {
@@ -293,6 +297,11 @@ func TestCodes(t *testing.T) {
 			for _, response := range op.Responses {
 				for code := range response.Content["application/problem+json"].Examples {
 					t.Run(op.OperationID+"/"+code, func(t *testing.T) {
+						if err := unread[code]; err != nil {
+							words := strings.Fields(request)
+							unreadable(t, words[0], words[1], err).problem(problemStatus[code], code)
+							return
+						}
 						store := library.Store(dbtest.SQLite(t).Open(t))
 						token, readers := newKey(t, store, library.RoleAdmin), newKey(t, store, library.RoleReader)
 						request, headers := request, []string(nil)
@@ -328,6 +337,10 @@ func TestCodes(t *testing.T) {
 						case code == "invalid":
 							target := strings.Fields(request)[1]
 							request = strings.Replace(request, target, with(target, "unknown=1"), 1)
+						case code == "malformed" && slices.Contains([]string{"check-liveness", "check-readiness", "end-session"}, op.OperationID):
+							words := strings.Fields(request)
+							exchange(t, serve(t, newApp(store)), sprint("%s %s HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", words[0], words[1]))[0].problem(400, code)
+							return
 						case code == "malformed" && !strings.Contains(request, "{"):
 							headers = []string{"Authorization: Bearer " + token + ", Bearer " + token}
 						case code == "malformed":
@@ -400,6 +413,39 @@ func TestCodes(t *testing.T) {
 	if len(requests) > 0 {
 		t.Errorf("no such operations: %q", slices.Sorted(maps.Keys(requests)))
 	}
+}
+
+// unread are what becomes of requests that the server gives up, whatever the operation, by the code of the answer.
+var unread = map[string]error{
+	"request_timeout":   &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded},
+	"headers_too_large": &fasthttp.ErrSmallBuffer{},
+	"timeout":           fiber.ErrGatewayTimeout,
+}
+
+var problemStatus = map[string]int{"request_timeout": 408, "headers_too_large": 431, "timeout": 504}
+
+// unreadable is the answer to a request of which the server, or Lambda, says err.
+func unreadable(t *testing.T, method, target string, err error) answer {
+	t.Helper()
+	app := newApp(broken{})
+	var ctx fasthttp.RequestCtx
+	ctx.Request.Header.SetMethod(method)
+	ctx.Request.SetRequestURI(target)
+	if errors.Is(err, fiber.ErrGatewayTimeout) {
+		c := app.AcquireCtx(&ctx)
+		defer app.ReleaseCtx(c)
+		if err := app.ErrorHandler(c, err); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		app.Server().ErrorHandler(&ctx, err)
+	}
+	a := answer{t, ctx.Response.StatusCode(), http.Header{}, string(ctx.Response.Body())}
+	for name, value := range ctx.Response.Header.All() {
+		a.header.Add(string(name), string(value))
+	}
+	checkDocumented(t, method, target, a)
+	return a
 }
 
 // with adds a parameter to a target.

@@ -127,7 +127,7 @@ func (a *api) listCopies(ctx context.Context, in *struct {
 	for i, c := range list {
 		out[i] = wireCopy(ctx, c)
 	}
-	return &pageOutput[Copy]{Link: a.next(ctx, "/books/"+positive(in.BookID)+"/copies", in.PageQuery, next), Body: out}, nil
+	return &pageOutput[Copy]{NextPage: a.next(ctx, "/books/"+positive(in.BookID)+"/copies", in.PageQuery, next), Body: out}, nil
 }
 
 func (a *api) createCopy(ctx context.Context, in *struct {

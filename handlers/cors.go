@@ -17,7 +17,7 @@ type crossOrigin struct {
 
 const (
 	corsMethods = "GET,HEAD,POST,PUT,PATCH,DELETE"
-	corsExposed = "Link,Location,ETag,Retry-After,X-Request-ID"
+	corsExposed = "Link,Next-Cursor,Location,ETag,Retry-After,X-Request-ID"
 	corsMaxAge  = "600" // seconds
 )
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
@@ -30,17 +31,27 @@ func OpenAPIYAML(version string) ([]byte, error) {
 func document(version string) *huma.OpenAPI {
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
 	document := newAPI(app, app, version)
-	for _, r := range new(api).routes() {
+	routes := new(api).routes()
+	codes := problemsIn(routes)
+	for _, r := range routes {
 		described := r.described()
-		described.Responses = problemResponses(document.OpenAPI().Components, r.allCodes())
+		// Both spellings are answered; linters ask for the one without the slash.
+		described.Path = strings.TrimSuffix(r.Path, "/")
+		described.Responses = problemResponses(document.OpenAPI().Components, r, codes)
+		success := &huma.Response{Description: http.StatusText(r.Success), Headers: map[string]*huma.Param{}}
+		described.Responses[strconv.Itoa(r.Success)] = success
 		if r.Method == http.MethodGet && !r.NoStore {
-			described.Responses["304"] = &huma.Response{Description: "Not Modified: If-None-Match names the ETag of what would be sent"}
+			success.Headers["ETag"] = &huma.Param{Schema: &huma.Schema{Type: huma.TypeString}, Description: "Names what was sent, for If-Match and If-None-Match."}
+			described.Responses["304"] = &huma.Response{
+				Description: "Not Modified: If-None-Match names the ETag of what would be sent", Headers: success.Headers, // as those of what is not sent
+			}
 		}
 		if r.Produces != "" {
-			described.Responses[strconv.Itoa(r.Success)] = &huma.Response{Content: map[string]*huma.MediaType{r.Produces: {Schema: &huma.Schema{Type: huma.TypeString}}}}
+			success.Content = map[string]*huma.MediaType{r.Produces: {Schema: &huma.Schema{Type: huma.TypeString}}}
 		}
 		r.register(document, described)
 	}
+	refine(document.OpenAPI(), codes)
 	return document.OpenAPI()
 }
 
@@ -48,6 +59,8 @@ func document(version string) *huma.OpenAPI {
 func newAPI(app *fiber.App, router fiber.Router, version string, transformers ...huma.Transformer) huma.API {
 	c := huma.DefaultConfig("Library", version)
 	c.Info.Description = description
+	c.Info.Contact = &huma.Contact{Name: "Whoever runs this library"}
+	c.Info.License = &huma.License{Name: "None stated", Identifier: "NOASSERTION"} // in SPDX's words
 	// Relative to the document's own address, so that it is right under any public prefix.
 	c.Servers = []*huma.Server{{URL: ".", Description: "Where this document was read from"}}
 	c.Tags = []*huma.Tag{
@@ -55,6 +68,7 @@ func newAPI(app *fiber.App, router fiber.Router, version string, transformers ..
 		{Name: tagCopies, Description: "The volumes of a book that have a barcode of their own."},
 		{Name: tagUsers, Description: "The members of the library."},
 		{Name: tagLoans, Description: "Borrowing, returning, and what was lent."},
+		{Name: tagHolds, Description: "The queue for a book of which no copy is free."},
 		{Name: tagAccounts, Description: "What users owe, and what was paid and waived."},
 		{Name: tagKeys, Description: "Who may call: keys, and sessions for pages."},
 		{Name: tagReports, Description: "Everything as files for spreadsheets and other programs, and figures."},
@@ -78,7 +92,10 @@ Calls need a key, as ` + "`Authorization: Bearer libkey_…`" + `, unless the li
 the role reader sees the books, but not who has them; desk is for lending; admin for the rest.
 
 Errors are problem documents (RFC 9457): decide by ` + "`code`" + `, which is stable; ` + "`detail`" + ` is for people.
-Lists are paged: follow the ` + "`Link`" + ` header with ` + "`rel=\"next\"`" + ` until there is none.
+Lists are paged: send what the ` + "`Next-Cursor`" + ` header has as ` + "`cursor`" + `, with the same other parameters, until there is none;
+or follow the ` + "`Link`" + ` header with ` + "`rel=\"next\"`" + `, which is the same.
+
+Fields may be added to answers, and codes to problems: ignore what you do not know.
 
 To change only what you have seen, send its ` + "`ETag`" + ` back in ` + "`If-Match`" + `. To send a write again without
 its taking effect twice, give it an ` + "`Idempotency-Key`" + `.`

@@ -131,7 +131,7 @@ func (e *edge) recoverPanic(ctx *fasthttp.RequestCtx, app *fiber.App, answer fun
 	defer func() {
 		if r := recover(); r != nil {
 			ctx.Response.ResetBody()
-			for _, h := range []string{"Location", "Link", "ETag", "Cache-Control", "Content-Encoding"} {
+			for _, h := range []string{"Location", "Link", "Next-Cursor", "ETag", "Cache-Control", "Content-Encoding"} {
 				ctx.Response.Header.Del(h)
 			}
 			e.fail(ctx, app, fmt.Errorf("panic: %v\n%s", r, debug.Stack()))

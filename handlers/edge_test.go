@@ -379,7 +379,7 @@ func TestCORS(t *testing.T) {
 				}
 				return
 			}
-			if got := simple.header.Get("Access-Control-Expose-Headers"); got != "Link,Location,ETag,Retry-After,X-Request-ID" {
+			if got := simple.header.Get("Access-Control-Expose-Headers"); got != "Link,Next-Cursor,Location,ETag,Retry-After,X-Request-ID" {
 				t.Errorf("exposes %q", got)
 			}
 			if got := preflight.header.Get("Access-Control-Allow-Methods"); !strings.Contains(got, "PATCH") || !strings.Contains(got, "DELETE") {

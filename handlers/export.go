@@ -50,7 +50,7 @@ const exportBytes = 400 << 10
 // ExportQuery asks for a page of an export, or for all of it.
 type ExportQuery struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" doc:"A page of so many records at the most."`
-	Cursor string `query:"cursor" maxLength:"200" doc:"Where the page before ended: follow the Link header instead of making one up."`
+	Cursor string `query:"cursor" maxLength:"200" doc:"Where the page before ended: its Next-Cursor header has it."`
 }
 
 // after is the place that the cursor is of.
@@ -80,7 +80,7 @@ func exportCursor(f library.ExportFile, p library.ExportPlace) string {
 type exportOutput struct {
 	ContentType string `header:"Content-Type"`
 	Disposition string `header:"Content-Disposition" doc:"Has browsers save the file by its name."`
-	Link        string `header:"Link" doc:"The next page, with rel=next; absent on the last, and where the answer is the whole file."`
+	NextPage           // absent, too, where the answer is the whole file
 	Body        func(huma.Context)
 }
 
@@ -128,7 +128,7 @@ func (a *api) export(ctx context.Context, f library.ExportFile, in *ExportQuery)
 		}
 	}
 	if next != (library.ExportPlace{}) {
-		out.Link = a.link(ctx, exportPath(f), nil, limit, exportCursor(f, next))
+		out.NextPage = a.nextPage(ctx, exportPath(f), nil, limit, exportCursor(f, next))
 	}
 	out.Body = func(ctx huma.Context) {
 		_, _ = ctx.BodyWriter().Write(text)

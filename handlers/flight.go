@@ -35,8 +35,8 @@ type flight struct {
 
 // sharedAnswer is what the followers of a flight are given. Nobody changes it any more.
 type sharedAnswer struct {
-	contentType, contentEncoding, link, etag string
-	body                                     []byte
+	contentType, contentEncoding, link, nextCursor, etag string
+	body                                                 []byte
 }
 
 // share answers a request for what key names: by running read, or with the answer of another that starts from now on. Only a success
@@ -137,6 +137,7 @@ func (f *flights) fly(key string, own *flight, c *fiber.Ctx, read fiber.Handler)
 			contentType:     string(response.Header.ContentType()),
 			contentEncoding: string(response.Header.ContentEncoding()),
 			link:            string(response.Header.Peek("Link")),
+			nextCursor:      string(response.Header.Peek("Next-Cursor")),
 			etag:            tag,
 			body:            bytes.Clone(response.Body()),
 		}
@@ -153,6 +154,7 @@ func (a *sharedAnswer) write(c *fiber.Ctx) {
 	}
 	if a.link != "" {
 		c.Set("Link", a.link)
+		c.Set("Next-Cursor", a.nextCursor)
 	}
 	c.Response().SetBodyRaw(a.body)
 }

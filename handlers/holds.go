@@ -137,7 +137,7 @@ func (q HoldQuery) listed(ctx context.Context, a *api, path string, f library.Ho
 	if f.Shelf() {
 		cursor = makeCursor(int64(next.ReadyUntil), next.ID)
 	}
-	out.Link = a.link(ctx, path, filters, q.Limit, cursor)
+	out.NextPage = a.nextPage(ctx, path, filters, q.Limit, cursor)
 	return out, nil
 }
 

@@ -103,7 +103,7 @@ func TestIdempotencyKey_bad(t *testing.T) {
 	app, admin := newApp(store), "Authorization: Bearer "+newKey(t, store, library.RoleAdmin) // which keys need also where all else is open
 	call(t, app, "POST", "/books/", `{"title":"T","author":"A"}`).want(201)
 	call(t, app, "POST", "/users/", `{"name":"N"}`).want(201)
-	for _, methods := range paths() {
+	for _, methods := range document().Paths {
 		for _, op := range methods {
 			words := append(strings.SplitN(sampleRequests[op.OperationID], " ", 3), "")
 			if words[0] == "GET" {

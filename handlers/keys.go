@@ -72,7 +72,7 @@ func (a *api) listKeys(ctx context.Context, in *struct{ PageQuery }) (*pageOutpu
 	for i, k := range list {
 		out[i] = wireKey(k)
 	}
-	return &pageOutput[Key]{Link: a.next(ctx, "/keys/", in.PageQuery, next), Body: out}, nil
+	return &pageOutput[Key]{NextPage: a.next(ctx, "/keys/", in.PageQuery, next), Body: out}, nil
 }
 
 func (a *api) createKey(ctx context.Context, in *struct {

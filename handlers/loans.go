@@ -252,7 +252,7 @@ func (a *api) loanPage(ctx context.Context, path string, filters url.Values, q L
 	if q.filter.ByDueDate() {
 		cursor = makeCursor(int64(next.DueOn), next.ID)
 	}
-	out.Link = a.link(ctx, path, filters, q.Limit, cursor)
+	out.NextPage = a.nextPage(ctx, path, filters, q.Limit, cursor)
 	return out
 }
 

@@ -99,12 +99,15 @@ func (a *api) routes() []route {
 	return slices.Concat(a.books(), a.copies(), a.users(), a.loans(), a.deskWork(), a.holds(), a.accounts(), a.exports(), a.stats(), a.keys(), a.sessions(), a.service())
 }
 
-// allCodes are the codes of every problem that the operation can answer.
+// allCodes are the codes of every problem that the operation can answer, those among them that the server gives to any request.
 func (r route) allCodes() []string {
-	codes := append(slices.Clone(r.Codes), library.ErrInvalid.Code, codeInternal)
+	codes := append(slices.Clone(r.Codes), library.ErrInvalid.Code, codeInternal, codeMalformed, codeTimeout, codeHeadersTooLarge, codeNotAnswered)
 	codes = append(codes, r.accessCodes()...)
+	if r.Method != http.MethodGet { // whose body is not read
+		codes = append(codes, codeTooLarge)
+	}
 	if r.hasBody {
-		codes = append(codes, codeMalformed, codeTooLarge, codeUnsupportedMediaType)
+		codes = append(codes, codeUnsupportedMediaType)
 	}
 	return codes
 }
@@ -112,8 +115,8 @@ func (r route) allCodes() []string {
 // described is what huma is told of the operation, without the problems, which only the document needs.
 func (r route) described() huma.Operation {
 	return huma.Operation{
-		Method: r.Method, Path: r.Path, OperationID: r.ID, Tags: []string{r.Tag}, Summary: r.Summary, Description: r.Text,
-		DefaultStatus: r.Success, Security: r.security(), Responses: map[string]*huma.Response{},
+		Method: r.Method, Path: r.Path, OperationID: r.ID, Tags: []string{r.Tag}, Summary: r.Summary, Description: strings.TrimSpace(r.Text + "\n\n" + r.roleSentence()),
+		DefaultStatus: r.Success, Security: r.security(), Extensions: map[string]any{"x-role": r.Role.String()}, Responses: map[string]*huma.Response{},
 		MaxBodyBytes: BodyLimit + 1, // huma refuses what reaches its limit, the server what passes it
 		Metadata:     map[string]any{operationKey: r.operation},
 	}

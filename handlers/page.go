@@ -16,7 +16,7 @@ import (
 // unexported embedded structs.
 type ListQuery struct {
 	Limit  int    `query:"limit" default:"100" minimum:"1" maximum:"1000" doc:"How many at the most."`
-	Cursor string `query:"cursor" maxLength:"200" doc:"Where the page before ended: follow the Link header instead of making one up."`
+	Cursor string `query:"cursor" maxLength:"200" doc:"Where the page before ended: its Next-Cursor header has it."`
 }
 
 // Resolve holds readers and the public to smaller pages.
@@ -27,7 +27,7 @@ func (l *ListQuery) Resolve(ctx huma.Context) (errs []error) {
 	return errs
 }
 
-var errCursor = &huma.ErrorDetail{Location: "query.cursor", Message: "must be one that a Link header gave"}
+var errCursor = &huma.ErrorDetail{Location: "query.cursor", Message: "must be one that a Next-Cursor header gave"}
 
 // PageQuery asks for a page of a list that is ordered by id.
 type PageQuery struct {
@@ -48,27 +48,34 @@ func (p *PageQuery) Resolve(ctx huma.Context) (errs []error) {
 
 func (p PageQuery) page() library.Page { return library.Page{After: p.after, Limit: p.Limit} }
 
+// NextPage are the headers that lead to the next page of a list; the last page has neither. It is exported because huma skips
+// unexported embedded structs.
+type NextPage struct {
+	Link       string `header:"Link" doc:"The next page, as a path with rel=next (RFC 8288); absent on the last page."`
+	NextCursor string `header:"Next-Cursor" doc:"The next page, as the value that cursor has there, all other parameters being the same; absent on the last page."`
+}
+
 // pageOutput is one page of a list.
 type pageOutput[T any] struct {
-	Link string `header:"Link" doc:"The next page, with rel=next; absent on the last."`
+	NextPage
 	Body []T
 }
 
-// next is the Link header (RFC 8288) to the page of the list at path that begins after an id, "" where there is none.
-func (a *api) next(ctx context.Context, path string, p PageQuery, after int64) string {
+// next leads to the page of the list at path that begins after an id, 0 where there is none.
+func (a *api) next(ctx context.Context, path string, p PageQuery, after int64) NextPage {
 	if after == 0 {
-		return ""
+		return NextPage{}
 	}
-	return a.link(ctx, path, nil, p.Limit, makeCursor(after))
+	return a.nextPage(ctx, path, nil, p.Limit, makeCursor(after))
 }
 
-// link is the Link header to the page of the list at path, as filtered, that the cursor is the place of.
-func (a *api) link(ctx context.Context, path string, filters url.Values, limit int, cursor string) string {
+// nextPage leads to the page of the list at path, as filtered, that the cursor is the place of.
+func (a *api) nextPage(ctx context.Context, path string, filters url.Values, limit int, cursor string) NextPage {
 	query := fmt.Sprintf("limit=%d&cursor=%s", limit, url.QueryEscape(cursor))
 	if len(filters) > 0 {
 		query = filters.Encode() + "&" + query
 	}
-	return fmt.Sprintf(`<%s%s?%s>; rel="next"`, a.prefix(ctx), path, query)
+	return NextPage{Link: fmt.Sprintf(`<%s%s?%s>; rel="next"`, a.prefix(ctx), path, query), NextCursor: cursor}
 }
 
 // makeCursor is an opaque string for the place in a list behind an item: what the list is ordered by, the id at last. It is the id

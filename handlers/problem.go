@@ -108,7 +108,7 @@ type FieldProblem struct {
 
 // Reason is one of the reasons of a refusal.
 type Reason struct {
-	Code   string `json:"code" doc:"As the code of a problem." example:"borrow_limit"`
+	Code   string `json:"code" doc:"As the code of a problem." example:"borrow_limit"` // the document lists which
 	Detail string `json:"detail" doc:"For people." example:"The user has as many books out as are allowed at once."`
 }
 
@@ -333,35 +333,82 @@ func (a *api) handleError(c *fiber.Ctx, err error) error {
 	return c.Send(b.Bytes())
 }
 
-// problemResponses documents the statuses of these codes, each code with an example.
-func problemResponses(components *huma.Components, list []string) map[string]*huma.Response {
+// problemsIn are the codes that a document's operations can answer, by status.
+func problemsIn(routes []route) map[int][]string {
+	codes := map[int][]string{}
+	for _, r := range routes {
+		for _, code := range r.allCodes() {
+			status := problems[code].status
+			codes[status] = append(codes[status], code)
+		}
+	}
+	return codes
+}
+
+// isOwn reports whether the codes of a status are an operation's own, such as the rules of lending, or much the same everywhere.
+func isOwn(status int) bool { return status == http.StatusNotFound || status == http.StatusConflict }
+
+// problemSchema is the schema of a status's problems, by its name among the components: a Problem whose code is one of these, so that
+// a generated client can tell them apart by a type of its own.
+func problemSchema(components *huma.Components, name string, codes []string) *huma.Schema {
+	problem := components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
+	components.Schemas.Map()[name] = &huma.Schema{AllOf: []*huma.Schema{problem, {
+		Type: huma.TypeObject, Required: []string{"code"},
+		Properties: map[string]*huma.Schema{"code": codeSchema(codes)},
+	}}}
+	return &huma.Schema{Ref: "#/components/schemas/" + name}
+}
+
+// codeSchema is that of one of the codes.
+func codeSchema(codes []string) *huma.Schema {
+	s := &huma.Schema{Type: huma.TypeString, Description: "The kind of problem, for programs; it never changes."}
+	codes = slices.Sorted(slices.Values(codes))
+	for _, code := range slices.Compact(codes) {
+		s.Enum = append(s.Enum, code)
+	}
+	return s
+}
+
+// problemResponses documents the statuses that an operation can answer, each code with an example. all are the codes of all operations.
+func problemResponses(components *huma.Components, r route, all map[int][]string) map[string]*huma.Response {
 	if components.Examples == nil {
 		components.Examples = map[string]*huma.Example{}
 	}
-	schema := components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")
 	responses := map[string]*huma.Response{}
-	slices.Sort(list)
-	for _, code := range slices.Compact(list) {
-		p := newProblem(code)
-		p.Type = "/problems/" + code
-		if code == library.ErrInvalid.Code {
-			p.Errors = []FieldProblem{{"body.title", "must not be empty"}}
+	for status, codes := range problemsIn([]route{r}) {
+		name, enum := strings.ReplaceAll(http.StatusText(status), " ", ""), all[status]
+		if isOwn(status) {
+			name, enum = pascal(r.ID)+name, codes
 		}
-		status := strconv.Itoa(p.Status)
-		r := responses[status]
-		if r == nil {
-			r = &huma.Response{
-				Description: http.StatusText(p.Status) + ":",
-				Content:     map[string]*huma.MediaType{p.ContentType(""): {Schema: schema, Examples: map[string]*huma.Example{}}},
+		response := &huma.Response{Description: http.StatusText(status) + ":", Headers: map[string]*huma.Param{}}
+		examples := map[string]*huma.Example{}
+		codes = slices.Sorted(slices.Values(codes))
+		for _, code := range slices.Compact(codes) {
+			p := newProblem(code)
+			p.Type = "/problems/" + code
+			if code == library.ErrInvalid.Code {
+				p.Errors = []FieldProblem{{"body.title", "must not be empty"}}
 			}
-			if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
-				r.Headers = map[string]*huma.Param{"Retry-After": {Schema: &huma.Schema{Type: huma.TypeInteger}, Description: "Seconds to wait"}}
+			response.Description += " `" + code + "`"
+			components.Examples[code] = &huma.Example{Summary: p.Title, Value: p}
+			examples[code] = &huma.Example{Ref: "#/components/examples/" + code}
+			if challenges[code] != "" {
+				response.Headers["WWW-Authenticate"] = &huma.Param{Schema: &huma.Schema{Type: huma.TypeString}, Description: "That a key is asked for, as Bearer (RFC 6750)."}
 			}
-			responses[status] = r
 		}
-		r.Description += " `" + code + "`"
-		components.Examples[code] = &huma.Example{Summary: p.Title, Value: p}
-		r.Content[p.ContentType("")].Examples[code] = &huma.Example{Ref: "#/components/examples/" + code}
+		if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
+			response.Headers["Retry-After"] = &huma.Param{Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int64"}, Description: "Seconds to wait."}
+		}
+		response.Content = map[string]*huma.MediaType{new(Problem).ContentType(""): {Schema: problemSchema(components, name, enum), Examples: examples}}
+		responses[strconv.Itoa(status)] = response
 	}
 	return responses
+}
+
+// pascal is an operation's id as the beginning of a schema's name: BorrowBook of borrow-book.
+func pascal(id string) (name string) {
+	for word := range strings.SplitSeq(id, "-") {
+		name += strings.ToUpper(word[:1]) + word[1:]
+	}
+	return name
 }

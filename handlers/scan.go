@@ -104,13 +104,13 @@ func (a *api) scan(ctx context.Context, in *struct {
 	return &struct{ Body ScanResult }{out}, nil
 }
 
-// scanned is what names a book or a copy, and a user.
+// scanned is what names a book or a copy, and a user. Beyond 2^53 a number of JSON is not exact, and might be the id of another.
 type scanned struct {
-	UserID     number `json:"user_id,omitempty" minimum:"1" example:"1"`
-	CardNumber text   `json:"card_number,omitempty" minLength:"1" maxLength:"64" example:"2170001"`
-	BookID     number `json:"book_id,omitempty" minimum:"1" example:"1"`
-	Barcode    text   `json:"barcode,omitempty" minLength:"1" maxLength:"64" example:"30112044718"`
-	ISBN       text   `json:"isbn,omitempty" minLength:"1" maxLength:"40" doc:"ISBN-10 or ISBN-13, hyphens allowed." example:"978-0-441-47812-5"`
+	UserID     number `json:"user_id,omitempty" nullable:"true" minimum:"1" maximum:"9007199254740991" example:"1"`
+	CardNumber text   `json:"card_number,omitempty" nullable:"true" minLength:"1" maxLength:"64" example:"2170001"`
+	BookID     number `json:"book_id,omitempty" nullable:"true" minimum:"1" maximum:"9007199254740991" example:"1"`
+	Barcode    text   `json:"barcode,omitempty" nullable:"true" minLength:"1" maxLength:"64" example:"30112044718"`
+	ISBN       text   `json:"isbn,omitempty" nullable:"true" minLength:"1" maxLength:"40" doc:"ISBN-10 or ISBN-13, hyphens allowed." example:"978-0-441-47812-5"`
 }
 
 func (in *scanned) request() library.LendingRequest {
@@ -172,7 +172,7 @@ func (a *api) createReturn(ctx context.Context, in *struct {
 // LostLoan is what is known of a copy that was lost while it was on loan.
 type LostLoan struct {
 	Barcode text   `json:"barcode,omitempty" nullable:"true" maxLength:"64" doc:"Which copy it was, where the loan does not say." example:"30112044718"`
-	Charge  number `json:"charge,omitempty" minimum:"0" maximum:"1000000000" doc:"What is charged besides the fine, in whole units of money." example:"30"`
+	Charge  number `json:"charge,omitempty" nullable:"true" minimum:"0" maximum:"1000000000" doc:"What is charged besides the fine, in whole units of money." example:"30"`
 	Reason  text   `json:"reason,omitempty" nullable:"true" maxLength:"500" doc:"Why; Lost and the title where nothing is said." example:"Left on a train"`
 }
 

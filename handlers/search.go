@@ -85,10 +85,10 @@ func queryErrors(err error, refused string) (list []error) {
 	return list
 }
 
-// nextLink is the Link header to the page behind a place of the list at path, with what was asked for; "" where there is none.
-func (a *api) nextLink(ctx context.Context, path string, limit int, q library.BookQuery, filters map[string]string, next *library.Place) string {
+// nextPlace leads to the page behind a place of the list at path, with what was asked for; nil where there is none.
+func (a *api) nextPlace(ctx context.Context, path string, limit int, q library.BookQuery, filters map[string]string, next *library.Place) NextPage {
 	if next == nil {
-		return ""
+		return NextPage{}
 	}
 	asked := url.Values{}
 	for name, value := range filters {
@@ -96,7 +96,7 @@ func (a *api) nextLink(ctx context.Context, path string, limit int, q library.Bo
 			asked.Set(name, value)
 		}
 	}
-	return a.link(ctx, path, asked, limit, makePlace(*next, q))
+	return a.nextPage(ctx, path, asked, limit, makePlace(*next, q))
 }
 
 // filters are what was asked for, by parameter.

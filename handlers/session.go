@@ -42,6 +42,12 @@ type Session struct {
 	EndsAt time.Time `json:"ends_at" doc:"When it ends at the latest."`
 }
 
+// SessionInput is what a session begins with.
+type SessionInput struct {
+	Key string `json:"key" minLength:"1" maxLength:"1000" doc:"The key." example:"libkey_…"`
+	Who text   `json:"who,omitempty" nullable:"true" maxLength:"32" doc:"The initials of who sits there." example:"AL"`
+}
+
 // NotRepeatable refuses an Idempotency-Key: an answer that holds a secret is not kept.
 type NotRepeatable struct{}
 
@@ -72,10 +78,7 @@ type sessionOutput struct {
 func (a *api) beginSession(ctx context.Context, in *struct {
 	NotRepeatable
 	Browser
-	Body struct {
-		Key string `json:"key" minLength:"1" maxLength:"1000" doc:"The key." example:"libkey_…"`
-		Who text   `json:"who,omitempty" nullable:"true" maxLength:"32" doc:"The initials of who sits there." example:"AL"`
-	}
+	Body SessionInput
 }) (*sessionOutput, error) {
 	s, err := a.store.BeginSession(ctx, in.Body.Key, in.Body.Who.value)
 	if library.CodeOf(err) == library.ErrKeyUnknown.Code {

@@ -131,7 +131,7 @@ func (a *api) listUsers(ctx context.Context, in *UserList) (*pageOutput[User], e
 	for i, u := range list {
 		out[i] = wireUser(u)
 	}
-	return &pageOutput[User]{Link: a.nextLink(ctx, "/users/", in.Limit, in.order(), in.filters(), next), Body: out}, nil
+	return &pageOutput[User]{NextPage: a.nextPlace(ctx, "/users/", in.Limit, in.order(), in.filters(), next), Body: out}, nil
 }
 
 func (a *api) pageOfUsers(ctx context.Context, in *UserList) (list []library.User, next *library.Place, err error) {

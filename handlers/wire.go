@@ -47,7 +47,7 @@ func (f field[T]) Schema(huma.Registry) *huma.Schema {
 	if _, ok := any(f.value).(string); ok {
 		return &huma.Schema{Type: huma.TypeString}
 	}
-	return &huma.Schema{Type: huma.TypeInteger}
+	return &huma.Schema{Type: huma.TypeInteger, Format: "int64"}
 }
 
 // readOnly is a field of a body that only the library sets: whatever was sent is ignored.
@@ -56,9 +56,9 @@ type readOnly struct{}
 // UnmarshalJSON ignores what was sent.
 func (*readOnly) UnmarshalJSON([]byte) error { return nil }
 
-// Schema lets anything pass.
+// Schema lets anything pass. It is not marked as read-only: OpenAPI has validators refuse such a field in a request.
 func (readOnly) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{ReadOnly: true, Description: "Set by the library; ignored."}
+	return &huma.Schema{Description: "Set by the library; ignored."}
 }
 
 // assign sets *to to what was sent. Null is the zero value, which the domain refuses where there has to be one.
