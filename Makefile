@@ -6,7 +6,7 @@ BINARY       = bin/library
 # Lambda's retired go1.x runtime was called by net/rpc; without it the linker drops 4 MB of 20.
 BUILD        = CGO_ENABLED=0 go build -tags lambda.norpc -trimpath -ldflags "$(LDFLAGS)"
 
-.PHONY: build run test soak chaos hostile broken-migrations bench lint build-lambda build-Function docker deploy undeploy user-data diagram help
+.PHONY: build run test soak chaos hostile broken-migrations bench lint build-lambda build-Function docker publish deploy undeploy user-data diagram help
 .DEFAULT_GOAL := build
 
 build: ## Build bin/library, static and stripped
@@ -63,6 +63,9 @@ build-Function:
 
 docker: ## Build the image library-management:VERSION
 	docker build --build-arg VERSION=$(VERSION) -t library-management:$(VERSION) -t library-management:latest .
+
+publish: ## Build the image for both architectures and push it: REPOSITORY=docker.io/… (deploy/publishing.md)
+	VERSION=$(VERSION) deploy/publish.sh "$(REPOSITORY)"
 
 deploy: user-data ## Create or update the stacks on AWS: IMAGE=… (deploy/README.md)
 	deploy/deploy.sh $(if $(YES),-y) up

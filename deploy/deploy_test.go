@@ -116,7 +116,7 @@ func TestShellcheck(t *testing.T) {
 	if _, err := exec.LookPath("shellcheck"); err != nil {
 		t.Skipf("NOT TESTED: %v", err)
 	}
-	if out, err := exec.Command("shellcheck", "deploy.sh", "ec2/user-data.sh").CombinedOutput(); err != nil {
+	if out, err := exec.Command("shellcheck", "deploy.sh", "publish.sh", "ec2/user-data.sh").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
