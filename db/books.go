@@ -136,7 +136,7 @@ func (v bookView) alone(ctx context.Context, ids []any, tail string) ([]library.
 		return collect(ctx, v, func(scan func(...any) error) (bookRow, error) {
 			err := scan(into...)
 			return b, err
-		}, `SELECT `+bookFields+`, b.source_id FROM books b WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL ORDER BY b.id`+tail, ids)
+		}, `SELECT `+bookFields+`, b.source_id FROM books b`+v.dialect.byID+` WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL ORDER BY b.id`+tail, ids)
 	}, func(b *bookRow) *bookRow { return b })
 	books := make([]library.Book, len(rows))
 	for i := range rows {
@@ -225,7 +225,7 @@ func (s *Store) FindBook(ctx context.Context, id int64) (b library.Book, err err
 func (s *Store) FindBooks(ctx context.Context, p library.Page) (books []library.Book, next int64, err error) {
 	err = s.read(ctx, func(q querier) error {
 		// One more than asked for tells whether there is a next page.
-		books, err = s.bookView(q).list(ctx, p.Limit+1, ` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, p.After, p.Limit+1)
+		books, err = s.bookView(q).list(ctx, p.Limit+1, s.dialect.byID+` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`, p.After, p.Limit+1)
 		return err
 	})
 	if len(books) > p.Limit {

@@ -13,7 +13,7 @@ import (
 type exporter struct {
 	// query has the id of the place and the limit as its parameters; in a file by books those of two ranges, one in the place's book
 	// and one behind it, each with the limit.
-	query string
+	query func(dialect) string
 	// scan reads a row; without cells, it is one that is left out.
 	scan func(from origin, scan func(...any) error) (library.ExportRow, error)
 }
@@ -21,9 +21,11 @@ type exporter struct {
 var exporters = map[library.ExportFile]exporter{
 	// A barcode makes a copy that circulates where it is imported, so that of one that does not only the file of copies tells.
 	library.ExportBooks: {
-		query: `
+		query: func(d dialect) string {
+			return `
 			SELECT b.id, b.source_id, CASE WHEN (SELECT c.status FROM copies c WHERE c.barcode = b.barcode) <> 'available' THEN NULL ELSE b.barcode END, b.isbn, b.title, b.author, b.published_year, b.language, b.category, b.copies
-			FROM books b WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`,
+			FROM books b` + d.byID + ` WHERE b.id > ? AND b.deleted_at IS NULL ORDER BY b.id LIMIT ?`
+		},
 		scan: func(from origin, scan func(...any) error) (r library.ExportRow, err error) {
 			var source, barcode, isbn, title, author, language, category text
 			var year sql.NullInt64
@@ -35,12 +37,14 @@ var exporters = map[library.ExportFile]exporter{
 		},
 	},
 	library.ExportCopies: {
-		query: `
+		query: func(d dialect) string {
+			return `
 			SELECT c.id, c.source_id, b.id, b.source_id, c.barcode, c.status, c.note, c.added_on, b.deleted_at IS NULL
 			FROM (
 				SELECT id FROM (SELECT c.id FROM copies c WHERE c.book_id = ? AND c.id > ? AND c.deleted_at IS NULL ORDER BY c.id LIMIT ?) same
 				UNION ALL SELECT id FROM (SELECT c.id FROM copies c WHERE c.book_id > ? AND c.deleted_at IS NULL ORDER BY c.book_id, c.id LIMIT ?) more
-			) page JOIN copies c ON c.id = page.id JOIN books b ON b.id = c.book_id ORDER BY c.book_id, c.id LIMIT ?`,
+			) page JOIN copies c ON c.id = page.id JOIN books b ON b.id = c.book_id ORDER BY c.book_id, c.id LIMIT ?`
+		},
 		scan: func(from origin, scan func(...any) error) (r library.ExportRow, err error) {
 			var source, bookSource, barcode, status, note text
 			var added *library.Date
@@ -54,9 +58,11 @@ var exporters = map[library.ExportFile]exporter{
 		},
 	},
 	library.ExportUsers: {
-		query: `
+		query: func(d dialect) string {
+			return `
 			SELECT u.id, u.source_id, u.card_number, u.email, u.name, u.status, u.status_reason, u.total_fines
-			FROM users u WHERE u.id > ? AND u.deleted_at IS NULL ORDER BY u.id LIMIT ?`,
+			FROM users u` + d.byID + ` WHERE u.id > ? AND u.deleted_at IS NULL ORDER BY u.id LIMIT ?`
+		},
 		scan: func(from origin, scan func(...any) error) (r library.ExportRow, err error) {
 			var source, card, email, name, status, reason text
 			var balance int64
@@ -67,11 +73,13 @@ var exporters = map[library.ExportFile]exporter{
 	},
 	library.ExportLoans: {
 		// The page is cut before the joins: those of deleted users may be many, one behind the other.
-		query: `
+		query: func(d dialect) string {
+			return `
 			SELECT l.id, l.source_id, u.id, u.source_id, u.card_number, b.id, b.source_id, c.barcode, l.borrowed_on, l.due_on, l.returned_on,
 			       l.renewals, l.fine, u.deleted_at IS NULL AND b.deleted_at IS NULL
 			FROM (SELECT id FROM loans WHERE id > ? ORDER BY id LIMIT ?) page JOIN loans l ON l.id = page.id
-			JOIN users u ON u.id = l.user_id JOIN books b ON b.id = l.book_id LEFT JOIN copies c ON c.id = l.copy_id ORDER BY l.id`,
+			JOIN users u ON u.id = l.user_id JOIN books b ON b.id = l.book_id LEFT JOIN copies c ON c.id = l.copy_id ORDER BY l.id`
+		},
 		scan: func(from origin, scan func(...any) error) (r library.ExportRow, err error) {
 			var source, userSource, card, bookSource, barcode text
 			var user, book, renewals, fine int64
@@ -167,7 +175,7 @@ func (s *Store) Export(ctx context.Context, f library.ExportFile, after library.
 		args = []any{after.BookID, after.ID, limit, after.BookID, limit, limit}
 	}
 	err = s.read(ctx, func(q querier) error {
-		all, err := collectPage(ctx, q, limit, func(scan func(...any) error) (library.ExportRow, error) { return e.scan(from, scan) }, e.query, args)
+		all, err := collectPage(ctx, q, limit, func(scan func(...any) error) (library.ExportRow, error) { return e.scan(from, scan) }, e.query(s.dialect), args)
 		rows, next = all[:0], library.ExportPlace{}
 		for _, r := range all {
 			if r.Cells != nil {

@@ -409,7 +409,7 @@ func (s *Store) ImportUsers(ctx context.Context, rows []func(*library.User)) ([]
 			return collect(ctx, t, func(scan func(...any) error) (library.User, error) {
 				err := scan(into...)
 				return u, err
-			}, `SELECT `+userFields+`, u.source_id FROM users u WHERE u.id IN (`+marks(len(ids))+`) AND u.deleted_at IS NULL ORDER BY u.id`+t.s.dialect.forUpdate, ids)
+			}, `SELECT `+userFields+`, u.source_id FROM users u`+t.s.dialect.byID+` WHERE u.id IN (`+marks(len(ids))+`) AND u.deleted_at IS NULL ORDER BY u.id`+t.s.dialect.forUpdate, ids)
 		},
 		same: func(a, b *library.User) bool {
 			return a.SourceID == b.SourceID && a.Name == b.Name && a.Email == b.Email && a.CardNumber == b.CardNumber && a.Status == b.Status && a.StatusReason == b.StatusReason
@@ -449,7 +449,8 @@ func (t *tx) openAccounts(ctx context.Context, first int64) error {
 	if err != nil {
 		return err
 	}
-	return t.insertMany(ctx, insertLines, len(lines), slices.Concat(lines...))
+	_, err = t.insertMany(ctx, insertLines, len(lines), slices.Concat(lines...))
+	return err
 }
 
 func namedUsers(from origin, rows []library.User) []in {

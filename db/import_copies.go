@@ -326,7 +326,7 @@ func (b *labelBatch) store(ctx context.Context) error {
 		args = append(args, c.BookID, null(c.Barcode), c.Status, c.Note, c.AddedOn, null(c.source))
 	}
 	if len(b.added) > 0 {
-		if err := t.insertMany(ctx, `INSERT INTO copies (book_id, barcode, status, note, added_on, source_id) VALUES `, len(b.added), args); err != nil {
+		if _, err := t.insertMany(ctx, `INSERT INTO copies (book_id, barcode, status, note, added_on, source_id) VALUES `, len(b.added), args); err != nil {
 			return err
 		}
 	}

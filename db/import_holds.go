@@ -100,7 +100,7 @@ func (b *holdBatch) load(ctx context.Context, rows []holdRecord) error {
 		return nil
 	}
 	t := b.t
-	users, err := collect(ctx, t, scanID, `SELECT id FROM users WHERE id IN (`+marks(len(userIDs))+`) AND deleted_at IS NULL ORDER BY id`+t.s.dialect.forUpdate, userIDs)
+	users, err := collect(ctx, t, scanID, `SELECT id FROM users`+t.s.dialect.byID+` WHERE id IN (`+marks(len(userIDs))+`) AND deleted_at IS NULL ORDER BY id`+t.s.dialect.forUpdate, userIDs)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (b *holdBatch) load(ctx context.Context, rows []holdRecord) error {
 			b.shelves[row.ID] = &sh
 		}
 		return row, err
-	}, selectBookAlone+` WHERE b.id IN (`+marks(len(bookIDs))+`) AND b.deleted_at IS NULL ORDER BY b.id`+t.s.dialect.forUpdate, bookIDs)
+	}, selectBookAlone+t.s.dialect.byID+` WHERE b.id IN (`+marks(len(bookIDs))+`) AND b.deleted_at IS NULL ORDER BY b.id`+t.s.dialect.forUpdate, bookIDs)
 	if err != nil {
 		return err
 	}

@@ -65,6 +65,7 @@ type loan struct {
 	sourceID           string // of its row; "" where it has none of its own
 	claim              claim
 	new, closing       bool
+	stored             bool // the claim is one of an earlier batch's
 	sourced            bool // the batch gives it its sourceID
 	charged            bool // the batch charges its fine: the file does not say that it was
 }
@@ -85,6 +86,7 @@ func (l *loan) end() library.Date {
 type loanBatch struct {
 	t        *tx
 	from     origin
+	run      *library.LoanRun
 	users    map[int64]*borrower
 	books    map[int64]*lentBook
 	bySource map[string]*loan
@@ -162,15 +164,15 @@ func (s *Store) ImportLoans(ctx context.Context, run *library.LoanRun, records [
 		rows[i] = row
 	}
 	return inPieces(ctx, s, "loans", rows, func(t *tx, rows []loanRow) ([]library.Imported, error) {
-		b := &loanBatch{t: t, from: from}
-		if err := b.load(ctx, *run, rows); err != nil {
+		b := &loanBatch{t: t, from: from, run: run}
+		if err := b.load(ctx, rows); err != nil {
 			return nil, err
 		}
 		results := make([]library.Imported, len(rows))
 		for i, row := range rows {
 			results[i].Outcome, results[i].Err = b.judge(row)
 		}
-		return results, b.store(ctx, *run)
+		return results, b.store(ctx)
 	})
 }
 
@@ -236,7 +238,7 @@ func (s *Store) idsBy(ctx context.Context, table, column string, values []any) (
 }
 
 // load locks the users and then the books, each in the order of their ids, as every other change of a loan does, and reads their loans.
-func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRow) error {
+func (b *loanBatch) load(ctx context.Context, rows []loanRow) error {
 	b.users, b.books, b.bySource = map[int64]*borrower{}, map[int64]*lentBook{}, map[string]*loan{}
 	var userIDs, bookIDs, sourceIDs, ownIDs []any
 	for _, r := range rows {
@@ -261,7 +263,7 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRo
 		err = scan(&u.id, &u.open)
 		b.users[u.id] = u
 		return u, err
-	}, `SELECT id, open_loans FROM users WHERE id IN (`+marks(len(userIDs))+`) AND deleted_at IS NULL ORDER BY id`+lock, userIDs)
+	}, `SELECT id, open_loans FROM users`+b.t.s.dialect.byID+` WHERE id IN (`+marks(len(userIDs))+`) AND deleted_at IS NULL ORDER BY id`+lock, userIDs)
 	if err != nil {
 		return err
 	}
@@ -275,7 +277,7 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRo
 		}
 		b.books[k.id] = k
 		return k, err
-	}, selectBookAlone+` WHERE b.id IN (`+marks(len(bookIDs))+`) AND b.deleted_at IS NULL ORDER BY b.id`+lock, bookIDs)
+	}, selectBookAlone+b.t.s.dialect.byID+` WHERE b.id IN (`+marks(len(bookIDs))+`) AND b.deleted_at IS NULL ORDER BY b.id`+lock, bookIDs)
 	if err != nil {
 		return err
 	}
@@ -296,16 +298,19 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRo
 	if err != nil {
 		return err
 	}
-	_, err = collect(ctx, b.t, func(scan func(...any) error) (user int64, err error) {
-		if err = scan(&user); err == nil && b.users[user] != nil {
-			b.users[user].open++
+	if b.run.Open {
+		// By the users: the run may have claimed millions of loans by now.
+		_, err = collect(ctx, b.t, func(scan func(...any) error) (user int64, err error) {
+			if err = scan(&user); err == nil && b.users[user] != nil {
+				b.users[user].open++
+			}
+			return user, err
+		}, `
+			SELECT l.user_id FROM loans l`+b.t.s.dialect.indexed(`loans_by_user`)+b.t.s.dialect.join+`imported_loans i ON i.run = ? AND i.loan_id = l.id
+			WHERE l.user_id IN (`+marks(len(userIDs))+`) AND l.returned_on IS NOT NULL AND i.closed = ?`, slices.Concat([]any{b.run.ID}, userIDs, []any{false}))
+		if err != nil {
+			return err
 		}
-		return user, err
-	}, `
-		SELECT l.user_id FROM loans l JOIN imported_loans i ON i.run = ? AND i.loan_id = l.id
-		WHERE l.user_id IN (`+marks(len(userIDs))+`) AND l.returned_on IS NOT NULL AND i.closed = ?`, slices.Concat([]any{run.ID}, userIDs, []any{false}))
-	if err != nil {
-		return err
 	}
 	// Only the loans that touch the days of this batch can be in its way or be meant by it.
 	first, last := library.Date(math.MaxInt32), library.Date(math.MinInt32)
@@ -331,7 +336,7 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRo
 			}
 			b.bySource[b.from.of(l.id, l.sourceID)] = l
 			if closed.Valid {
-				l.claim = claimedOpen
+				l.claim, l.stored = claimedOpen, true
 				if closed.Bool {
 					l.claim = claimedClosed
 				}
@@ -343,7 +348,7 @@ func (b *loanBatch) load(ctx context.Context, run library.LoanRun, rows []loanRo
 		}, `
 			SELECT l.id, l.book_id, l.user_id, l.copy_id, l.borrowed_on, l.due_on, l.returned_on, l.source_id, i.closed
 			FROM loans l LEFT JOIN imported_loans i ON i.run = ? AND i.loan_id = l.id
-			WHERE `+where+` ORDER BY l.id`, append([]any{run.ID}, args...))
+			WHERE `+where+` ORDER BY l.id`, append([]any{b.run.ID}, args...))
 		return err
 	}
 	if err := list(`l.book_id IN (`+marks(len(bookIDs))+`) AND (l.returned_on IS NULL OR l.returned_on >= ? OR i.closed = ?) AND l.borrowed_on <= ?`,
@@ -654,10 +659,11 @@ func (b *loanBatch) claim(l *loan, c claim) {
 		b.touched = append(b.touched, l)
 	}
 	l.claim = c
+	b.run.Open = b.run.Open || c == claimedOpen
 }
 
 // store writes what judge decided: new loans by one statement, what was closed, the counters, and what the rows stand for.
-func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
+func (b *loanBatch) store(ctx context.Context) error {
 	t := b.t
 	mark := rand.Int64() // to find the new loans' ids by
 	by, _ := doer(ctx)
@@ -683,31 +689,24 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 			}
 			inserts = append(inserts, l.bookID, l.userID, copyID, l.borrowed, l.due, l.returned, l.fine, l.renewals, null(l.sourceID), mark, by, closedBy)
 		} else if l.closing {
-			if _, err := t.exec(ctx, `UPDATE loans SET returned_on = ?, fine = ?, closed_by = ? WHERE id = ?`, *l.returned, l.fine, by, l.id); err != nil {
-				return err
-			}
+			t.change(`UPDATE loans SET returned_on = ?, fine = ?, closed_by = ? WHERE id = ?`, *l.returned, l.fine, by, l.id)
 		}
 	}
 	for _, u := range b.users {
 		if u.opened == 0 && u.charged == 0 {
 			continue
 		}
-		if _, err := t.exec(ctx, `UPDATE users SET open_loans = open_loans + ?, total_fines = total_fines + ?, balance = balance + ? WHERE id = ?`, u.opened, u.charged, u.charged, u.id); err != nil {
-			return err
-		}
+		t.change(`UPDATE users SET open_loans = open_loans + ?, total_fines = total_fines + ?, balance = balance + ? WHERE id = ?`, u.opened, u.charged, u.charged, u.id)
 	}
 	started := t.stamp()
 	var claims []any
 	if len(fresh) > 0 {
-		if err := t.insertMany(ctx, `INSERT INTO loans (book_id, user_id, copy_id, borrowed_on, due_on, returned_on, fine, renewals, source_id, opened_op, opened_by, closed_by) VALUES `, len(fresh), inserts); err != nil {
+		first, err := t.insertMany(ctx, `INSERT INTO loans (book_id, user_id, copy_id, borrowed_on, due_on, returned_on, fine, renewals, source_id, opened_op, opened_by, closed_by) VALUES `, len(fresh), inserts)
+		if err != nil {
 			return err
 		}
 		// The ids of the new ones, by the operation that made them. They are in the order of the rows.
-		var books []any
-		for id := range b.books {
-			books = append(books, id)
-		}
-		ids, err := collect(ctx, t, scanID, `SELECT id FROM loans WHERE book_id IN (`+marks(len(books))+`) AND opened_op = ? ORDER BY id`, append(books, mark))
+		ids, err := collect(ctx, t, scanID, `SELECT id FROM loans WHERE id >= ? AND opened_op = ? ORDER BY id`, []any{first, mark})
 		if err != nil {
 			return err
 		}
@@ -716,7 +715,7 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 		}
 		for i, l := range fresh {
 			l.id = ids[i].(int64)
-			claims = append(claims, run.ID, l.id, l.claim == claimedClosed, started)
+			claims = append(claims, b.run.ID, l.id, l.claim == claimedClosed, started)
 		}
 	}
 	if err := b.storeFines(ctx, fined); err != nil {
@@ -728,20 +727,23 @@ func (b *loanBatch) store(ctx context.Context, run library.LoanRun) error {
 	}
 	var changed []any
 	for _, l := range b.touched {
-		if !l.new {
+		if l.stored {
 			changed = append(changed, l.id)
-			claims = append(claims, run.ID, l.id, l.claim == claimedClosed, started)
+		}
+		if !l.new {
+			claims = append(claims, b.run.ID, l.id, l.claim == claimedClosed, started)
 		}
 	}
 	if len(changed) > 0 { // a loan that an earlier batch claimed as open
-		if _, err := t.exec(ctx, `DELETE FROM imported_loans WHERE run = ? AND loan_id IN (`+marks(len(changed))+`)`, append([]any{run.ID}, changed...)...); err != nil {
+		if _, err := t.exec(ctx, `DELETE FROM imported_loans WHERE run = ? AND loan_id IN (`+marks(len(changed))+`)`, append([]any{b.run.ID}, changed...)...); err != nil {
 			return err
 		}
 	}
 	if len(claims) == 0 {
 		return nil
 	}
-	return t.insertMany(ctx, `INSERT INTO imported_loans (run, loan_id, closed, started_at) VALUES `, len(claims)/4, claims)
+	_, err := t.insertMany(ctx, `INSERT INTO imported_loans (run, loan_id, closed, started_at) VALUES `, len(claims)/4, claims)
+	return err
 }
 
 // countLoans queues what the new loans add to the numbers of loans of their books.
@@ -769,7 +771,8 @@ func (b *loanBatch) storeFines(ctx context.Context, fined []*loan) error {
 	for _, l := range fined {
 		lines = append(lines, b.t.lineValues(ctx, library.AccountLine{UserID: l.userID, Kind: library.LineFine, Amount: l.fine, LoanID: &l.id})...)
 	}
-	return b.t.insertMany(ctx, insertLines, len(fined), lines)
+	_, err := b.t.insertMany(ctx, insertLines, len(fined), lines)
+	return err
 }
 
 // storeBooks writes what the books' rows repeat of their loans, once the loans are written.
@@ -810,10 +813,7 @@ func (b *loanBatch) storeBooks(ctx context.Context) error {
 			b.t.storeShelf(ctx, k.queue, set, f.userID, f.on)
 			continue
 		}
-		_, err := b.t.exec(ctx, `UPDATE books SET `+set+`, on_loan = on_loan + ? WHERE id = ?`, f.userID, f.on, k.opened, id)
-		if err != nil {
-			return err
-		}
+		b.t.change(`UPDATE books SET `+set+`, on_loan = on_loan + ? WHERE id = ?`, f.userID, f.on, k.opened, id)
 	}
 	return nil
 }

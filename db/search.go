@@ -9,7 +9,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"library-management/db/connect"
 	"library-management/db/words"
 	"library-management/library"
 )
@@ -45,14 +44,10 @@ func (t *tx) queue(list []words.Statement) {
 
 // insertIndexed inserts n rows by one statement, takes them into their index, and returns the first one's id.
 func (t *tx) insertIndexed(ctx context.Context, x words.Index, insert string, n int, args []any) (id int64, err error) {
-	id, err = t.insert(ctx, insert+rowsOf(n, len(args)), args...)
-	if err != nil {
+	if id, err = t.insertMany(ctx, insert, n, args); err != nil {
 		return 0, err
 	}
-	if t.s.database.Engine == connect.SQLite { // which returns the last one's id, and MySQL the first one's
-		id -= int64(n) - 1
-	}
-	return id, t.indexed(ctx, x, `r.id >= ? AND t.text IS NULL AND r.deleted_at IS NULL`, id)
+	return id, t.indexed(ctx, x, `r.id >= ? AND t.text IS NULL`, id)
 }
 
 // finder carries out one search.
@@ -304,11 +299,14 @@ func (f *finder) fewMeet(ctx context.Context) (bool, error) {
 	return f.met <= 2*estimate, nil
 }
 
-// filtered is the table, read by the filter's index.
+// filtered is the table, read by the filter's index, and by id where there is none.
 func (f *finder) filtered() string {
 	from := f.Table + ` b`
-	if f.filter != nil && f.filter.indexName != "" {
-		from += fmt.Sprintf(f.dialect.byIndex, f.filter.indexName)
+	switch {
+	case f.filter == nil || f.filter.index == "":
+		return from + f.dialect.byID
+	case f.filter.indexName != "":
+		return from + f.dialect.indexed(f.filter.indexName)
 	}
 	return from
 }
@@ -700,7 +698,7 @@ func (s *Store) SearchBooks(ctx context.Context, q library.BookQuery, after *lib
 		if len(ids) == 0 {
 			return nil
 		}
-		books, err = view.list(ctx, len(ids), ` WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL`, ids...)
+		books, err = view.list(ctx, len(ids), s.dialect.byID+` WHERE b.id IN (`+marks(len(ids))+`) AND b.deleted_at IS NULL`, ids...)
 		books = inOrder(ids, books, func(b *library.Book) int64 { return b.ID })
 		return err
 	})

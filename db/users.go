@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"slices"
 
 	"library-management/db/words"
@@ -122,10 +121,11 @@ func (s *Store) findUsers(ctx context.Context, status library.UserStatus, p libr
 }
 
 // readUsers reads the users who are not deleted and meet a condition, limit at the most, and then, in one statement, what those of
-// them have out who have any. index is that which they are read by, "" for what the database picks. more says that there are others.
+// them have out who have any. index is that which they are read by, "" for their ids. more says that there are others.
 func (v bookView) readUsers(ctx context.Context, index, where string, args []any, limit int) (users []library.User, more bool, err error) {
+	by := v.dialect.byID
 	if index != "" {
-		index = fmt.Sprintf(v.dialect.byIndex, index)
+		by = v.dialect.indexed(index)
 	}
 	openLoans := make([]int, 0, limit+1) // by user
 	var open int
@@ -135,7 +135,7 @@ func (v bookView) readUsers(ctx context.Context, index, where string, args []any
 		u, err := scan(row)
 		openLoans = append(openLoans, open)
 		return u, err
-	}, `SELECT `+userFields+`, u.open_loans FROM users u`+index+` WHERE u.deleted_at IS NULL AND `+where+` LIMIT ?`, append(args, limit+1))
+	}, `SELECT `+userFields+`, u.open_loans FROM users u`+by+` WHERE u.deleted_at IS NULL AND `+where+` LIMIT ?`, append(args, limit+1))
 	if err != nil {
 		return nil, false, err
 	}

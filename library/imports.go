@@ -60,6 +60,9 @@ type CopyRecord struct {
 type LoanRun struct {
 	// ID tells the run's rows from those of earlier runs.
 	ID int64
+	// Open is set by ImportLoans once a row has stood for a loan that was out then: until then, none that has come back meanwhile has to
+	// be looked for.
+	Open bool
 }
 
 // LoanRecord is a loan as a library's records name it.

@@ -66,6 +66,9 @@ func UsesIndexes(t testing.TB, session *sql.Conn, statement string, args ...any)
 // A part of a statement that SQLite makes a table of its own of, or reads row by row as one.
 var ofItself = regexp.MustCompile(`^(?:CO-ROUTINE|MATERIALIZE) (.+)`)
 
+// notDeleted is a step that finds rows by their not being deleted alone, as nearly all are not. Statistics name that index.
+var notDeleted = regexp.MustCompile(`^SEARCH (\S+) USING (?:COVERING )?INDEX (\S+) \(deleted_at=\?\)`)
+
 // UsesIndexesInSQLite is UsesIndexes for SQLite. A walk from an end of a table or an index that LIMIT ends, and nothing sorts, is none.
 func UsesIndexesInSQLite(t testing.TB, pool *sql.DB, statement string) {
 	t.Helper()
@@ -90,6 +93,9 @@ func UsesIndexesInSQLite(t testing.TB, pool *sql.DB, statement string) {
 		}
 		if table, ok := strings.CutPrefix(step, "SCAN "); ok {
 			scans = append(scans, table)
+		}
+		if m := notDeleted.FindStringSubmatch(step); m != nil && !strings.Contains(statement, "INDEXED BY "+m[2]) {
+			t.Errorf("reads %s whole, for what is not deleted: %s\n%s", m[1], step, statement)
 		}
 		sorts = sorts || strings.Contains(step, "TEMP B-TREE FOR ORDER BY")
 	}
