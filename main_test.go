@@ -277,29 +277,86 @@ func TestSettings_do_not_print(t *testing.T) {
 	}
 }
 
-// TestReadme_settings holds the README's table to the code.
+// TestReadme_settings holds the tables of docs/settings.md, which has all settings, and of the README, which has the first, to the code.
 func TestReadme_settings(t *testing.T) {
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	lines := map[string]string{}
 	for _, v := range variables() {
 		standard := ""
 		if v.standard != "" {
 			standard = "`" + v.standard + "`"
 		}
-		if line := fmt.Sprintf("| `%s` | %s | %s |", v.name, standard, v.desc); !strings.Contains(string(text), line) {
-			t.Errorf("README.md lacks the line\n%s", line)
+		lines[v.name] = fmt.Sprintf("| `%s` | %s | %s |", v.name, standard, v.desc)
+	}
+	for file, least := range map[string]int{"docs/settings.md": len(lines), "README.md": 5} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]bool{}
+		for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|.*").FindAllStringSubmatch(string(text), -1) {
+			line, name := m[0], m[1]
+			if line != lines[name] || found[name] {
+				t.Errorf("%s has the line\n%s\nthe program has %q; each stands there once", file, line, lines[name])
+			}
+			found[name] = true
+		}
+		if len(found) < least {
+			t.Errorf("%s has %d settings, want %d", file, len(found), least)
+			for name, line := range lines {
+				if !found[name] {
+					t.Logf("not there: %s", line)
+				}
+			}
 		}
 	}
-	known := map[string]bool{}
-	for _, v := range variables() {
-		known[v.name] = true
-	}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|").FindAllStringSubmatch(string(text), -1) {
-		if !known[m[1]] {
-			t.Errorf("README.md has the setting %s, the program has not", m[1])
+}
+
+// TestDocument_links: what a page links to is there: the file, and the heading in it.
+func TestDocument_links(t *testing.T) {
+	pages := []string{"README.md"}
+	for _, folder := range []string{"docs", "deploy"} {
+		more, err := filepath.Glob(folder + "/*.md")
+		if err != nil {
+			t.Fatal(err)
 		}
+		pages = append(pages, more...)
+	}
+	read := func(page string) string {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Error(err)
+		}
+		return regexp.MustCompile("(?ms)^ *```.*?^ *```").ReplaceAllString(string(text), "") // in code, brackets are no links, # is no heading
+	}
+	anchors := func(page string) map[string]bool { // as GitHub makes them of headings
+		all := map[string]bool{}
+		for _, m := range regexp.MustCompile("(?m)^#+ (.*)").FindAllStringSubmatch(read(page), -1) {
+			kept := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(m[1]), "")
+			all[strings.ReplaceAll(kept, " ", "-")] = true
+		}
+		return all
+	}
+	links := 0
+	for _, page := range pages {
+		for _, m := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(read(page), -1) {
+			target, fragment, _ := strings.Cut(m[1], "#")
+			if strings.Contains(target, "://") {
+				continue
+			}
+			links++
+			file := page
+			if target != "" {
+				file = filepath.Join(filepath.Dir(page), target)
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("%s links to %s: %v", page, m[1], err)
+			} else if fragment != "" && !anchors(file)[fragment] {
+				t.Errorf("%s links to %s, and %s has no such heading", page, m[1], file)
+			}
+		}
+	}
+	if links < 50 {
+		t.Errorf("found %d links, want more than that", links)
 	}
 }
 
@@ -395,7 +452,7 @@ func TestImport_another_programs_export(t *testing.T) {
 	}
 }
 
-// data is where real catalogues lie beside the project; see the README, Importing.
+// data is where real catalogues may lie, beside the project: they are too large for it. Without them these tests are skipped.
 const data = "../shared/data"
 
 func realData(t *testing.T, file string) string {

@@ -26,55 +26,55 @@ import (
 )
 
 // settings are read from the environment, once. An empty variable counts as unset. The default tag is envconfig's, the
-// unset tag says what happens by itself where there is no plain default, the desc tag is for the README and library help.
+// unset tag says what happens by itself where there is no plain default, the desc tag is for docs/settings.md and library help.
 type settings struct {
 	Port uint16 `envconfig:"PORT" default:"8000" desc:"port to listen on"`
-	Host string `envconfig:"HOST" unset:"127.0.0.1; in the image 0.0.0.0" desc:"address to listen on"`
+	Host string `envconfig:"HOST" unset:"127.0.0.1; in the image 0.0.0.0" desc:"address to listen on; 0.0.0.0 lets other machines connect"`
 
 	Auth            string `envconfig:"AUTH" unset:"off on 127.0.0.1, ::1 and localhost without a proxy, else keys" desc:"keys: calls need a key; off: whoever reaches the port may do everything (docs/access.md)"`
-	PublicCatalogue string `envconfig:"PUBLIC_CATALOGUE" default:"off" desc:"on: the books can be read without a key, but never who has one"`
-	AllowedHosts    list   `envconfig:"ALLOWED_HOSTS" desc:"where no key is needed: names with a dot by which the program may be called, with commas between; * for any"`
+	PublicCatalogue string `envconfig:"PUBLIC_CATALOGUE" default:"off" desc:"on: anybody may read the books without a key, but not who has them"`
+	AllowedHosts    list   `envconfig:"ALLOWED_HOSTS" desc:"where no key is needed: the names with a dot, separated by commas, by which the program may be called; * for any"`
 
 	DatabaseURL string `envconfig:"DATABASE_URL" unset:"sqlite://library.db" desc:"mysql://user:password@host:3306/name, sqlite:///absolute/path or sqlite://relative/path"`
-	DBHost      string `envconfig:"DB_HOST" desc:"MySQL in pieces, instead of DATABASE_URL: its host, or several with commas"`
-	DBPort      string `envconfig:"DB_PORT" unset:"3306" desc:"its port"`
-	DBUser      string `envconfig:"DB_USER" desc:"its user"`
-	DBPassword  secret `envconfig:"DB_PASSWORD" desc:"the user's password"`
-	DBName      string `envconfig:"DB_NAME" desc:"the database's name"`
+	DBHost      string `envconfig:"DB_HOST" desc:"instead of DATABASE_URL: MySQL's host, or several separated by commas"`
+	DBPort      string `envconfig:"DB_PORT" unset:"3306" desc:"MySQL's port"`
+	DBUser      string `envconfig:"DB_USER" desc:"MySQL's user"`
+	DBPassword  secret `envconfig:"DB_PASSWORD" desc:"that user's password"`
+	DBName      string `envconfig:"DB_NAME" desc:"the name of the database in MySQL"`
 
-	DBPasswordFile string `envconfig:"DB_PASSWORD_FILE" desc:"a file with the password, instead of DB_PASSWORD; read for each connection, so it may be replaced"`
-	DBSecretARN    string `envconfig:"DB_SECRET_ARN" desc:"a secret of AWS Secrets Manager with the user and the password, instead of these; host, port and name too, where not set here"`
-	DBAuth         string `envconfig:"DB_AUTH" desc:"iam: the user logs in with tokens of RDS IAM authentication, instead of a password"`
-	DBTLS          string `envconfig:"DB_TLS" unset:"rds where the host ends in .rds.amazonaws.com, else off" desc:"off, on (the system's roots), rds (those of RDS, and the system's) or a file of CA certificates"`
+	DBPasswordFile string `envconfig:"DB_PASSWORD_FILE" desc:"a file with the password, instead of DB_PASSWORD; read for each new connection, so it may be replaced"`
+	DBSecretARN    string `envconfig:"DB_SECRET_ARN" desc:"a secret in AWS Secrets Manager with the user and the password, instead of these, and with host, port and name where they are not set here"`
+	DBAuth         string `envconfig:"DB_AUTH" desc:"iam: log in with tokens of RDS IAM authentication instead of a password"`
+	DBTLS          string `envconfig:"DB_TLS" unset:"rds where the host ends in .rds.amazonaws.com, else off" desc:"off, on (with the system's root certificates), rds (with those of RDS too) or a file of CA certificates"`
 
-	DBMaxOpenConns    int            `envconfig:"DB_MAX_OPEN_CONNS" unset:"10; on Lambda 1" desc:"connections to MySQL at the most"`
-	DBMaxIdleConns    int            `envconfig:"DB_MAX_IDLE_CONNS" unset:"10; on Lambda 1" desc:"of these, how many are kept while idle"`
+	DBMaxOpenConns    int            `envconfig:"DB_MAX_OPEN_CONNS" unset:"10; on Lambda 1" desc:"most connections to MySQL at once"`
+	DBMaxIdleConns    int            `envconfig:"DB_MAX_IDLE_CONNS" unset:"10; on Lambda 1" desc:"how many of these are kept open while idle"`
 	DBConnMaxLifetime *time.Duration `envconfig:"DB_CONN_MAX_LIFETIME" unset:"3m; on Lambda 60s" desc:"age at which a connection is closed"`
 	DBConnMaxIdleTime *time.Duration `envconfig:"DB_CONN_MAX_IDLE_TIME" unset:"30s; on Lambda none" desc:"idle time after which a connection is closed"`
-	DBBatches         string         `envconfig:"DB_BATCHES" unset:"on; off through RDS Proxy, on Galera and on Lambda" desc:"on sends a transaction's statements to MySQL several at once, off one by one, for a proxy that takes no more"`
+	DBBatches         string         `envconfig:"DB_BATCHES" unset:"on; off through RDS Proxy, on Galera and on Lambda" desc:"on: a transaction's statements go to MySQL several at once; off: one by one, for a proxy that cannot take several"`
 
-	Migrate string `envconfig:"MIGRATE" unset:"auto; on Lambda off" desc:"auto brings the schema up to date at the start, off leaves it"`
+	Migrate string `envconfig:"MIGRATE" unset:"auto; on Lambda off" desc:"auto: bring the schema up to date at the start; off: leave it as it is"`
 
 	BorrowLimit int    `envconfig:"BORROW_LIMIT" default:"2" desc:"books a user may have out at once"`
 	LoanDays    int    `envconfig:"LOAN_DAYS" default:"14" desc:"days from the loan to its due date"`
 	MaxRenewals int    `envconfig:"MAX_RENEWALS" default:"2" desc:"how often a loan may be renewed"`
-	FinePerDay  int64  `envconfig:"FINE_PER_DAY" default:"1" desc:"fine for each day after the due date"`
-	FineLimit   int64  `envconfig:"FINE_LIMIT" default:"0" desc:"who owes as much may not borrow; 0: fines never matter for that"`
+	FinePerDay  int64  `envconfig:"FINE_PER_DAY" default:"1" desc:"fine for each day after the due date, in whole units of your money"`
+	FineLimit   int64  `envconfig:"FINE_LIMIT" default:"0" desc:"a user who owes this much may not borrow; 0: no limit"`
 	HoldLimit   int    `envconfig:"HOLD_LIMIT" default:"5" desc:"books a user may have on hold at once"`
-	HoldDays    int    `envconfig:"HOLD_DAYS" default:"3" desc:"open days after the one on which a hold becomes ready on which the copy can be picked up"`
-	ClosedDays  closed `envconfig:"CLOSED_DAYS" desc:"dates and ranges on which the library is closed, such as 2026-05-01, 2026-12-24..2027-01-01: they do not count for HOLD_DAYS, and nothing is due on them"`
-	TZName      string `envconfig:"TZ_NAME" default:"UTC" desc:"time zone whose calendar the dates are those of"`
+	HoldDays    int    `envconfig:"HOLD_DAYS" default:"3" desc:"days that a copy is kept for the user whose hold is ready, after the day on which it was set aside"`
+	ClosedDays  closed `envconfig:"CLOSED_DAYS" desc:"days and ranges of days on which the library is closed, such as 2026-05-01, 2026-12-24..2027-01-01: nothing is due on them, and they do not count for HOLD_DAYS"`
+	TZName      string `envconfig:"TZ_NAME" default:"UTC" desc:"the library's time zone, such as Europe/Paris: it decides when a day begins"`
 
-	AdminKey          secret `envconfig:"ADMIN_KEY" desc:"the root key, of 32 characters or more: with it keys are made, listed and revoked, and nothing else is done"`
+	AdminKey          secret `envconfig:"ADMIN_KEY" desc:"the root key, of 32 characters or more: it makes, lists and revokes keys, and does nothing else"`
 	AdminKeyFile      string `envconfig:"ADMIN_KEY_FILE" desc:"a file with the root key, instead of ADMIN_KEY; read at each use, so it may be replaced"`
-	AdminKeySecretARN string `envconfig:"ADMIN_KEY_SECRET_ARN" desc:"a secret of AWS Secrets Manager whose text is the root key, instead of these; read again every five minutes"`
+	AdminKeySecretARN string `envconfig:"ADMIN_KEY_SECRET_ARN" desc:"a secret in AWS Secrets Manager whose text is the root key, instead of these; read again every five minutes"`
 
-	DrainDelay     *time.Duration `envconfig:"DRAIN_DELAY" unset:"3s; 0s on a terminal and on Lambda" desc:"how long a stopping instance still serves"`
-	TrustedProxies networks       `envconfig:"TRUSTED_PROXIES" desc:"addresses and networks, with commas between, whose X-Forwarded-For is believed"`
-	CORSOrigins    list           `envconfig:"CORS_ORIGINS" desc:"origins, with commas between, whose pages may call; * for any, with a key"`
-	BasePath       string         `envconfig:"BASE_PATH" desc:"path under which a domain or a proxy publishes the program, such as /v1; taken off the paths that have it"`
+	DrainDelay     *time.Duration `envconfig:"DRAIN_DELAY" unset:"3s; 0s on a terminal and on Lambda" desc:"how long an instance that is told to stop still serves, so that balancers can notice"`
+	TrustedProxies networks       `envconfig:"TRUSTED_PROXIES" desc:"addresses and networks of your proxies, separated by commas, whose X-Forwarded-For and X-Forwarded-Proto are believed"`
+	CORSOrigins    list           `envconfig:"CORS_ORIGINS" desc:"origins, separated by commas, whose web pages may call; * for any, where calls need a key"`
+	BasePath       string         `envconfig:"BASE_PATH" desc:"path under which a proxy or a domain publishes the program, such as /v1; it is cut off from requests that have it"`
 
-	MetricsAddr string `envconfig:"METRICS_ADDR" desc:"host:port of a listener for /metrics, such as 127.0.0.1:9090; none unless set, and never the public port"`
+	MetricsAddr string `envconfig:"METRICS_ADDR" desc:"host:port for /metrics, such as 127.0.0.1:9090; nowhere unless set; do not let it be reached from outside"`
 
 	LogLevel  slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error"`
 	LogFormat string     `envconfig:"LOG_FORMAT" unset:"json; on a terminal text" desc:"json or text"`

@@ -14,7 +14,7 @@ import (
 	"library-management/library"
 )
 
-// role is what an operation asks of its caller: docs/access.md has the table.
+// role is what an operation asks of its caller: docs/api.md has the tables.
 type role int
 
 const (

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -100,39 +101,69 @@ func TestAccess_routes(t *testing.T) {
 	handlers.NewRouteWithoutRole()
 }
 
-// TestAccess_document holds docs/access.md to the operations.
-func TestAccess_document(t *testing.T) {
-	const file, begin, end = "../docs/access.md", "<!-- go test ./handlers -run Access_document -update -->\n", "<!-- end -->"
-	want := "| needs | to | by |\n|---|---|---|\n"
-	ops, lines := handlers.Operations(), 0
-	for _, role := range []string{"anyone", "reader", "desk", "admin", "admin, or the root key"} {
-		for _, op := range ops {
-			if op.Role == role {
-				want += fmt.Sprintf("| %s | %s | `%s %s` |\n", role, strings.ToLower(op.Summary[:1])+op.Summary[1:], op.Method, op.Path)
-				lines++
-			}
+// TestDocument_calls holds the tables of docs/api.md to the operations: each operation stands in the table of its tag.
+func TestDocument_calls(t *testing.T) {
+	const file = "../docs/api.md"
+	tables := map[string]string{}
+	for _, op := range handlers.Operations() {
+		if tables[op.Tag] == "" {
+			tables[op.Tag] = "| to | call | role |\n|---|---|---|\n"
 		}
-	}
-	if lines != len(ops) {
-		t.Errorf("the table has %d operations of %d", lines, len(ops))
+		tables[op.Tag] += fmt.Sprintf("| %s | `%s %s` | %s |\n", strings.ToLower(op.Summary[:1])+op.Summary[1:], op.Method, op.Path, op.Role)
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, ok := strings.Cut(string(b), begin)
-	got, after, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		t.Fatalf("%s has no place for the table", file)
+	place := regexp.MustCompile(`(?s)(<!-- calls: (\w+) [^\n]*-->\n)(.*?)(<!-- end -->\n)`)
+	want := place.ReplaceAllStringFunc(string(b), func(found string) string {
+		m := place.FindStringSubmatch(found)
+		table := tables[m[2]]
+		if table == "" {
+			t.Errorf("%s has a table for %s, of which there is no operation, or which has one already", file, m[2])
+		}
+		delete(tables, m[2])
+		return m[1] + table + m[4]
+	})
+	for tag := range tables {
+		t.Errorf("%s has no place for the operations of %s", file, tag)
 	}
 	if *update {
-		if err := os.WriteFile(file, []byte(before+begin+want+end+after), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, string(b)); diff != "" {
 		t.Errorf("%s: -want +got:\n%s", file, diff)
+	}
+}
+
+// TestDocument_names: a call that the README or a guide names in full is one that there is.
+func TestDocument_names(t *testing.T) {
+	known := map[string]bool{"GET /desk": true, "GET /catalogue": true, "GET /docs": true}
+	for _, op := range handlers.Operations() {
+		known[op.Method+" "+strings.TrimSuffix(op.Path, "/")] = true
+	}
+	files, err := filepath.Glob("../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, file := range append(files, "../README.md") {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile("`(GET|POST|PUT|PATCH|DELETE) (/[^`? ]*)").FindAllStringSubmatch(string(b), -1) {
+			named++
+			if !known[m[1]+" "+strings.TrimSuffix(m[2], "/")] {
+				t.Errorf("%s names %s %s, which there is not", file, m[1], m[2])
+			}
+		}
+	}
+	if named < 60 {
+		t.Errorf("found %d names of calls, want more than that", named)
 	}
 }
 

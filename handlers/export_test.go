@@ -47,12 +47,12 @@ func (f *failures) Len() int {
 }
 
 // Operation is what is known of an operation before anything is called.
-type Operation struct{ Method, Path, Summary, Role string }
+type Operation struct{ Method, Path, Tag, Summary, Role string }
 
 // Operations are all operations.
 func Operations() (list []Operation) {
 	for _, r := range new(api).routes() {
-		list = append(list, Operation{Method: r.Method, Path: r.Path, Summary: r.Summary, Role: r.Role.String()})
+		list = append(list, Operation{Method: r.Method, Path: r.Path, Tag: r.Tag, Summary: r.Summary, Role: r.Role.String()})
 	}
 	return list
 }

@@ -14,7 +14,7 @@ import (
 	"library-management/library"
 )
 
-// records is where the records of a library lie beside the project; see the README, Importing.
+// records is where the lending records of a real library may lie, beside the project: they are too large for it. Without them these tests are skipped.
 const records = "../../shared/data/shakespeare-and-company"
 
 func readRecords(t *testing.T, file string) (rows []map[string]string) {
