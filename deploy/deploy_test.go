@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,24 +21,29 @@ const aws = `#!/bin/bash
 echo "$*" >>"$STATE/calls"
 [[ $* =~ --stack-name\ ([^ ]+) ]] && stack=${BASH_REMATCH[1]}
 case $1-$2 in
+  sts-get-caller-identity)
+    [ ! -e "$STATE/signed-out" ] || { echo "Unable to locate credentials" >&2; exit 253; }
+    printf '123456789012\tarn:aws:iam::123456789012:user/somebody\n' ;;
+  configure-get) [ ! -e "$STATE/no-region" ] && echo eu-west-3 ;;
   cloudformation-describe-stacks)
     [ ! -e "$STATE/away" ] || { echo "An error occurred (Throttling)" >&2; exit 254; }
     [ -e "$STATE/stack-$stack" ] || { echo "Stack with id $stack does not exist" >&2; exit 254; }
-    case $* in
-      *EnableTerminationProtection*) [ -e "$STATE/protected" ] && echo True || echo False ;;
-      *StackStatus*) read -r status <"$STATE/stack-$stack" && echo "$status" ;;
-      *Outputs*) for o in AdminKeySecretArn AppSecretArn ClusterName Database LogBucketName TaskDefinition TaskLogs TaskNetwork Url; do
-          value=$stack.$o
-          [ $o != Url ] || [ ! -e "$STATE/url" ] || value=$(<"$STATE/url")
-          printf '%s\t%s\n' "$o" "$value"
-        done ;;
-    esac ;;
+    read -r status <"$STATE/stack-$stack"
+    printf 'State\t%s\nProtected\t%s\n' "$status" "$([ -e "$STATE/protected" ] && echo True || echo False)"
+    for o in AdminKeySecretArn AppSecretArn ClusterName Database GroupName TaskDefinition TaskLogs TaskNetwork Url; do
+      value=$stack.$o
+      [ $o != Url ] || [ ! -e "$STATE/url" ] || value=$(<"$STATE/url")
+      printf '%s\t%s\n' "$o" "$value"
+    done
+    [ ! -e "$STATE/parameters-$stack" ] || cat "$STATE/parameters-$stack" ;;
+  cloudformation-describe-stack-resources)
+    case $stack-$* in *-app-*LogBucket* | *-data-*Database* | *-data-*SubnetGroup*) [[ $* =~ logical-resource-id\ ([^ ]+) ]] && echo "$stack.${BASH_REMATCH[1]}" ;; *) exit 254 ;; esac ;;
   cloudformation-deploy)
     if [ -e "$STATE/unchanged" ]; then echo "No changes to deploy. Stack $stack is up to date"
     else echo "Run: aws cloudformation describe-change-set --change-set-name arn:aws:cloudformation:x:1:changeSet/$stack/1"; fi ;;
   cloudformation-describe-change-set) [[ $* != *"Replacement == 'True'"* || ! -e $STATE/lost ]] || cat "$STATE/lost" ;;
   cloudformation-execute-change-set) echo CREATE_COMPLETE >"$STATE/stack-$stack" ;;
-  cloudformation-wait) [ ! -e "$STATE/wait-fails" ] || exit 255 ;;
+  cloudformation-wait) [ ! -e "$STATE/wait-fails" ] || [[ $stack != *$(<"$STATE/wait-fails") ]] || exit 255 ;;
   cloudformation-delete-stack) rm -f "$STATE/stack-$stack" ;;
   cloudformation-list-exports) echo library-network-VpcId ;;
   cloudformation-list-imports) [ -e "$STATE/imports" ] && cat "$STATE/imports" || exit 254 ;;
@@ -47,9 +53,26 @@ case $1-$2 in
   secretsmanager-put-secret-value) cat >"$STATE/secret"; echo version-2 ;;
   ecs-run-task) echo arn:aws:ecs:x:1:task/c/task-1 ;;
   ecs-describe-tasks) [[ $* != *exitCode* || ! -e $STATE/task-fails ]] || cat "$STATE/task-fails" ;;
-  rds-describe-db-instances) [ -e "$STATE/database-protected" ] && echo True || echo False ;;
+  rds-describe-db-instances)
+    case $* in
+      *DBSubnetGroupName*) [ ! -e "$STATE/other-databases" ] || cat "$STATE/other-databases" ;;
+      *DeletionProtection*) [ -e "$STATE/database-protected" ] && echo True || echo False ;;
+      *) printf 'library-data.Database\tavailable\tdb.t4g.micro\t8.4.9\n' ;;
+    esac ;;
   rds-describe-db-snapshots) echo last-snapshot ;;
+  autoscaling-describe-auto-scaling-groups) echo 2 ;;
 esac
+`
+
+// registry stands in for curl, and for a registry that has the image for both processors.
+const registry = `#!/bin/bash
+echo "curl $*" >>"$STATE/calls"
+[[ $* = *dump-header* ]] || printf '{"manifests": [{"platform": {"architecture": "arm64"}}, {"platform": {"architecture": "amd64"}}]}\n200'
+`
+
+// tool stands in for sam, go and make.
+const tool = `#!/bin/bash
+echo "${0##*/} $*" >>"$STATE/calls"
 `
 
 // script is the script with this state: files by name, and their texts, in a folder at the front of the PATH.
@@ -60,15 +83,24 @@ func script(t *testing.T, state map[string]string, environment []string, args ..
 	}
 	folder = t.TempDir()
 	for name, text := range state {
+		file := filepath.Join(folder, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{"aws": aws, "curl": registry, "sam": tool, "go": tool, "make": tool} {
+		if _, given := state[name]; given {
+			continue
+		}
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(folder, "aws"), []byte(aws), 0o700); err != nil {
-		t.Fatal(err)
-	}
 	c = exec.Command("./deploy.sh", args...)
-	c.Env = append([]string{"PATH=" + folder + ":" + os.Getenv("PATH"), "STATE=" + folder}, environment...)
+	c.Env = append([]string{"PATH=" + folder + ":" + os.Getenv("PATH"), "STATE=" + folder, "HOME=" + folder}, environment...)
 	return c, folder
 }
 
@@ -96,7 +128,7 @@ func TestSettings(t *testing.T) {
 	}
 	head, body, _ := strings.Cut(string(script), "set -euo pipefail")
 	for _, m := range regexp.MustCompile(`\$\{([A-Z_]+)[:}]`).FindAllStringSubmatch(body, -1) {
-		if name := m[1]; name != "AWS_DEFAULT_REGION" && !(strings.Contains(head, name) && strings.Contains(string(guide), "`"+name)) {
+		if name := m[1]; name != "AWS_DEFAULT_REGION" && name != "HOME" && !(strings.Contains(head, name) && strings.Contains(string(guide), "`"+name)) {
 			t.Errorf("%s is not explained", name)
 		}
 	}
@@ -116,7 +148,7 @@ func TestShellcheck(t *testing.T) {
 	if _, err := exec.LookPath("shellcheck"); err != nil {
 		t.Skipf("NOT TESTED: %v", err)
 	}
-	if out, err := exec.Command("shellcheck", "deploy.sh", "publish.sh", "ec2/user-data.sh").CombinedOutput(); err != nil {
+	if out, err := exec.Command("shellcheck", "deploy.sh", "check-image.sh", "publish.sh", "ec2/user-data.sh").CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -181,6 +213,7 @@ func TestDeploy(t *testing.T) {
 		}
 		return state
 	}
+	const memory = ".local/state/library-management/library"
 	execute := func(stack string) string { return "execute-change-set --stack-name library-" + stack }
 	for _, c := range []struct {
 		name        string
@@ -208,16 +241,67 @@ func TestDeploy(t *testing.T) {
 		{"up: data would be lost", and("lost", "Database\n"), nil, []string{"-y", "up"}, true, []string{"describe-change-set"}, []string{"execute-change-set"}, "REPLACE_DATA=yes"},
 		{"up: data shall be lost", and("lost", "Database\n"), []string{"REPLACE_DATA=yes"}, []string{"-y", "up"}, false, []string{execute("data")}, nil, ""},
 		{"up: the task fails", and("task-fails", "migrate 1 None\n"), nil, []string{"-y", "up"}, true, []string{execute("data"), "ecs run-task"}, []string{"--stack-name library-app --template"}, "left as they are"},
-		{"up: an update fails", and("wait-fails", ""), nil, []string{"-y", "up"}, true, []string{execute("network"), "describe-stack-events"}, []string{execute("data")}, "what ran before runs on"},
+		{"up: an update fails", and("wait-fails", "network"), nil, []string{"-y", "up"}, true, []string{execute("network"), "describe-stack-events"}, []string{execute("data")}, "what ran before runs on"},
+		{"up: says where, for whom and for how much before it asks", nil, image, []string{"up"}, true, []string{"describe-change-set"}, []string{"execute-change-set"},
+			`account  123456789012, as arn:aws:iam::123456789012:user/somebody
+region   eu-west-3, of the profile
+stack    library-network, new
+stack    library-data, new
+stack    library-app, new
+open to  everybody who has a key; over plain HTTP: who carries the packets can read keys and members (CERTIFICATE=… gives HTTPS)
+keys     "deploy/deploy.sh key desk NAME" makes the first, and shows it once
+costs    about 106 US dollars a month`},
+		{"up: what production costs, and for whom it is", nil, append(image, "PRODUCTION=true", "CERTIFICATE=arn:aws:acm:x", "CLIENT_CIDR=203.0.113.0/24", "SETTINGS=A=b AUTH=off"), []string{"up"}, true, nil, []string{"execute-change-set"},
+			"open to  203.0.113.0/24, WITHOUT A KEY (AUTH=off): who reaches it may read and change everything; over HTTPS\nkeys     \"deploy/deploy.sh key desk NAME\" makes the first, and shows it once\ncosts    about 515 US dollars"},
+		{"up: what was set before counts", map[string]string{"stack-library-network": "UPDATE_COMPLETE\n", "parameters-library-network": "ClientCidr\t198.51.100.0/24\nProduction\ttrue\n", "stack-library-app": "UPDATE_COMPLETE\n",
+			"parameters-library-app": "Settings\tLOAN_DAYS=3 PUBLIC_CATALOGUE=on\nCertificate\tarn:aws:acm:x\n", "stack-library-lambda": "CREATE_COMPLETE\n", "stack-library-data": "CREATE_COMPLETE\n", "parameters-library-data": "Proxy\ttrue\n"}, nil, []string{"up"}, true, nil, []string{"execute-change-set"},
+			"stack    library-network, UPDATE_COMPLETE\nstack    library-data, CREATE_COMPLETE\nstack    library-app, UPDATE_COMPLETE\n         library-lambda stays as it is: \"deploy/deploy.sh down lambda\" deletes it\nopen to  198.51.100.0/24, for the books; for the rest whoever has a key; over HTTPS\nkeys     \"deploy/deploy.sh key desk NAME\" makes the first, and shows it once\ncosts    about 539 US dollars"},
+		{"up: the region of the environment", nil, append(image, "AWS_REGION=ap-south-1"), []string{"-y", "up"}, false, []string{execute("app"), "configure get region"}, nil, "export AWS_REGION=ap-south-1"},
+		{"up: the region of the last deployment", map[string]string{memory: "123456789012 ap-south-1\n"}, image, []string{"-y", "up"}, false, nil, nil, "region   ap-south-1, of the last deployment"},
+		{"up: the last deployment was of another account", map[string]string{memory: "999999999999 ap-south-1\n"}, image, []string{"-y", "up"}, true, nil, []string{"cloudformation"}, "999999999999"},
+		{"up: no region", map[string]string{"no-region": ""}, image, []string{"-y", "up"}, true, nil, []string{"cloudformation"}, "which region?"},
+		{"up: not signed in", map[string]string{"signed-out": ""}, image, []string{"-y", "up"}, true, nil, []string{"cloudformation"}, "not signed in: Unable to locate credentials"},
+		{"up: an image that nobody can pull", map[string]string{"curl": "#!/bin/bash\nprintf '{}\\n404'\n"}, image, []string{"-y", "up"}, true, nil, []string{"cloudformation deploy"}, "the registry answers 404"},
+		{"up: a registry that does not answer", map[string]string{"curl": "#!/bin/bash\necho 'no route' >&2; exit 7\n"}, image, []string{"up"}, true, nil, []string{"cloudformation deploy"}, "no route. So it is not known"},
+		{"up: a first app that fails leaves no bucket", map[string]string{"wait-fails": "app"}, image, []string{"-y", "up"}, true,
+			[]string{execute("app"), "wait stack-create-complete --stack-name library-app", "s3 rb --force s3://library-app.LogBucket"}, nil, "library-app is CREATE_COMPLETE"},
+		{"up: a later app that fails keeps it", and("wait-fails", "app"), nil, []string{"-y", "up"}, true, []string{"wait stack-update-complete --stack-name library-app"}, []string{"s3 rb"}, ""},
+		{"up: after a first app that failed", map[string]string{"stack-library-app": "ROLLBACK_COMPLETE\n"}, image, []string{"-y", "up"}, false,
+			[]string{"delete-stack --stack-name library-app", "s3 rb --force s3://library-app.LogBucket", execute("app")}, nil, ""},
+		{"up: the app comes back", map[string]string{"stack-library-network": "CREATE_COMPLETE\n", "stack-library-data": "CREATE_COMPLETE\n",
+			"parameters-library-network": "Production\ttrue\n", "parameters-library-data": "Image\tregistry.example/library@sha256:2\nArchitecture\tx86_64\n"}, nil, []string{"-y", "up"}, false,
+			[]string{"--stack-name library-app --template-file stack/app.yaml", "Production=true Image=registry.example/library@sha256:2 Architecture=x86_64 Ami=/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64", execute("app")}, nil, ""},
+
+		{"up --lambda: network, data, task, function", nil, append(image, "SETTINGS=LOAN_DAYS=21 TZ_NAME=Europe/Paris", "LOG_DAYS=7"), []string{"-y", "up", "--lambda"}, false,
+			[]string{"sam build", "sam package", execute("network"), "deploy --stack-name library-data", "Proxy=true", execute("data"), "ecs run-task",
+				"deploy --stack-name library-lambda --template-file ../.aws-sam/packaged.yaml", "NetworkStack=library-network DataStack=library-data LogDays=7 LoanDays=21 TimeZone=Europe/Paris", execute("lambda")},
+			[]string{"--stack-name library-app --template"}, "costs    about 91 US dollars"},
+		{"up --lambda: open to whom", nil, image, []string{"up", "--lambda"}, true, []string{"sam build"}, nil, "open to  everybody who has a key; over HTTPS\n"},
+		{"up --lambda: without the proxy", nil, append(image, "PROXY=false"), []string{"-y", "up", "--lambda"}, false, []string{"Proxy=false"}, []string{"Proxy=true"}, "costs    about 69 US dollars"},
+		{"up --lambda: beside the app", exists, nil, []string{"-y", "up", "--lambda"}, false, []string{execute("lambda")}, []string{"Proxy=", "--stack-name library-app --template"}, "library-app stays as it is: \"deploy/deploy.sh down app\" deletes it"},
+		{"up --lambda: a setting that it does not take", nil, append(image, "SETTINGS=LOAN_DAY=21"), []string{"-y", "up", "--lambda"}, true, nil, []string{"cloudformation deploy", "sam build"}, "takes no LOAN_DAY"},
+		{"up --lambda: a build that fails", map[string]string{"sam": "#!/bin/bash\nexit 1\n"}, image, []string{"-y", "up", "--lambda"}, true, nil, []string{"cloudformation deploy"}, ""},
+		{"up --lambada", nil, image, []string{"-y", "up", "--lambada"}, true, nil, []string{"cloudformation"}, "--lambda"},
+
 		{"up: after a creation that failed", map[string]string{"stack-library-network": "ROLLBACK_COMPLETE\n"}, image, []string{"-y", "up"}, false,
 			[]string{"delete-stack --stack-name library-network", execute("network"), "stack-create-complete --stack-name library-network"}, nil, ""},
 
 		{"down: app, logs, data, network", exists, nil, []string{"-y", "down"}, false,
-			[]string{"delete-stack --stack-name library-app", "s3 rb --force s3://library-app.LogBucketName", "delete-stack --stack-name library-data", "delete-stack --stack-name library-network"}, nil, "last-snapshot"},
+			[]string{"delete-stack --stack-name library-app", "s3 rb --force s3://library-app.LogBucket", "delete-stack --stack-name library-data", "delete-stack --stack-name library-network"}, nil, "last-snapshot"},
+		{"down: the function before what it is in", and("stack-library-lambda", "CREATE_COMPLETE\n"), nil, []string{"-y", "down"}, false,
+			[]string{"delete-stack --stack-name library-lambda", "delete-stack --stack-name library-app", "delete-stack --stack-name library-data", "delete-stack --stack-name library-network"}, nil, "kept, and paid for by the GB:\n  the snapshot last-snapshot"},
+		{"down: the app alone", and("stack-library-lambda", "CREATE_COMPLETE\n"), nil, []string{"-y", "down", "app"}, false,
+			[]string{"delete-stack --stack-name library-app", "s3 rb"}, []string{"delete-stack --stack-name library-data", "delete-stack --stack-name library-lambda", "delete-stack --stack-name library-network"},
+			"about 69 US dollars a month (idle, the size's own classes, us-east-1's list: deploy/README.md, Costs): library-network library-data library-lambda"},
+		{"down: the function alone", and("stack-library-lambda", "CREATE_COMPLETE\n"), nil, []string{"-y", "down", "lambda"}, false,
+			[]string{"delete-stack --stack-name library-lambda"}, []string{"delete-stack --stack-name library-app", "delete-stack --stack-name library-data", "s3 rb"}, "library-network library-data library-app\n"},
+		{"down: something else", exists, nil, []string{"-y", "down", "data"}, true, nil, []string{"delete-stack"}, "by app or by lambda"},
+		{"down: the database from before a restore", and("other-databases", "library-before\n"), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack"}, "aws rds delete-db-instance --db-instance-identifier library-before --final-db-snapshot-identifier library-before-last"},
+		{"down: the app alone, after a restore", and("other-databases", "library-before\n"), nil, []string{"-y", "down", "app"}, false, []string{"delete-stack --stack-name library-app"}, nil, ""},
 		{"down: nobody to ask", exists, nil, []string{"down"}, true, nil, []string{"delete-stack"}, "-y says yes"},
 		{"down: used by others", and("imports", "library-app other-stack\n"), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack"}, "other-stack first"},
 		{"down: a protected stack", and("protected", ""), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack"}, "--no-enable-termination-protection"},
-		{"down: a protected database", and("database-protected", ""), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack --stack-name library-data"}, "--no-deletion-protection"},
+		{"down: a protected database", and("database-protected", ""), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack"}, "--no-deletion-protection"},
 		{"down: AWS cannot say", and("away", ""), nil, []string{"-y", "down"}, true, nil, []string{"delete-stack"}, "Throttling"},
 		{"up: AWS cannot say", and("away", ""), image, []string{"-y", "up"}, true, nil, []string{"cloudformation deploy"}, "Throttling"},
 		{"down: twice", nil, nil, []string{"-y", "down"}, false, nil, []string{"delete-stack"}, ""},
@@ -228,6 +312,14 @@ func TestDeploy(t *testing.T) {
 			[]string{"NewPassword"}, `secret: {"username": "library", "password": "NewPasswordOfFortyCharacters"}`},
 		{"rotate: the task fails", and("task-fails", "db-user 1 None\n"), nil, []string{"-y", "rotate"}, true, []string{"ecs run-task"}, []string{"--version-stage AWSCURRENT"}, ""},
 		{"task adopt", exists, nil, []string{"task", "adopt"}, false, []string{`"command": ["migrate","adopt"]`}, []string{"execute-change-set"}, ""},
+		{"rotate: when the old password ends", exists, nil, []string{"-y", "rotate"}, false, nil, nil, "until the\ntask runs again: at the next deployment or rotation"},
+		{"status", and("parameters-library-app", "Image\tregistry.example/library@sha256:3\nMinInstances\t2\n"), nil, []string{"status"}, false, nil, []string{"execute-change-set", "get-secret-value"},
+			"region   eu-west-3, of the profile\nstack    library-network: CREATE_COMPLETE\nstack    library-data: CREATE_COMPLETE\n         library-data.Database available db.t4g.micro 8.4.9\n" +
+				"stack    library-app: CREATE_COMPLETE\n         registry.example/library@sha256:3\n         instances in service: 2 of at least 2\n"},
+		{"status: after a restore", and("other-databases", "library-before\n"), nil, []string{"status"}, false, nil, nil, "paid for: library-before"},
+		{"status: nothing", nil, nil, []string{"status"}, false, nil, nil, "stack    library-lambda: none\n"},
+		{"url of the function", map[string]string{"stack-library-lambda": "CREATE_COMPLETE\n"}, nil, []string{"url"}, false, nil, nil, "library-lambda.Url"},
+		{"url of nothing", nil, nil, []string{"url"}, true, nil, nil, "library-lambda does not exist in eu-west-3, the region of the profile, in the account 123456789012"},
 		{"url", exists, nil, []string{"url"}, false, nil, nil, "library-app.Url"},
 		{"not understood", nil, nil, []string{"sideways"}, true, nil, []string{""}, "deploy/deploy.sh [-y] up"},
 	} {
@@ -252,6 +344,187 @@ func TestDeploy(t *testing.T) {
 				t.Logf("calls:\n%s\nsaid:\n%s", calls, said)
 			}
 		})
+	}
+}
+
+// TestDeploy_answers: who says no to one step is told what still costs; no to the logs keeps the logs, and nothing else.
+func TestDeploy_answers(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("script"); err != nil {
+		t.Skipf("NOT TESTED: a terminal: %v", err)
+	}
+	const kept = "kept, and paid for by the GB:\n  the bucket library-app.LogBucket (aws s3 rb --force s3://library-app.LogBucket)"
+	for _, c := range []struct {
+		name, args, answers string
+		calls, never        []string
+		says                string
+	}{
+		{"no to the logs", "down", "y\nn\ny\ny\n", []string{"delete-stack --stack-name library-app", "delete-stack --stack-name library-data", "delete-stack --stack-name library-network"}, []string{"s3 rb"}, kept + "\n  the snapshot last-snapshot"},
+		{"no to the data", "down", "y\nn\nn\n", []string{"delete-stack --stack-name library-app"}, []string{"s3 rb", "delete-stack --stack-name library-data"}, "about 67 US dollars a month (idle, the size's own classes, us-east-1's list: deploy/README.md, Costs): library-network library-data\n" + kept + "\ndeploy: nothing more was done"},
+		{"no to all", "down", "n\n", nil, []string{"delete-stack"}, "about 106 US dollars"},
+		{"no to the first change", "up", "n\n", []string{"describe-change-set"}, []string{"execute-change-set"}, "Do this to library-network, in eu-west-3 of the account 123456789012?"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			state := map[string]string{"stack-library-network": "CREATE_COMPLETE\n", "stack-library-data": "CREATE_COMPLETE\n", "stack-library-app": "CREATE_COMPLETE\n"}
+			command, folder := script(t, state, nil)
+			command.Path, _ = exec.LookPath("script")
+			command.Args = []string{"script", "--quiet", "--return", "--command", "./deploy.sh " + c.args, "/dev/null"}
+			command.Stdin = strings.NewReader(c.answers)
+			out, _ := command.CombinedOutput()
+			said := strings.ReplaceAll(string(out), "\r", "")
+			calls, _ := os.ReadFile(filepath.Join(folder, "calls"))
+			if wrong := inOrder(string(calls), c.calls...); wrong != nil {
+				t.Error(wrong)
+			}
+			for _, n := range c.never {
+				if strings.Contains(string(calls), n) {
+					t.Errorf("it called %q", n)
+				}
+			}
+			if !strings.Contains(said, c.says) {
+				t.Errorf("it does not say %q", c.says)
+			}
+			if t.Failed() {
+				t.Logf("calls:\n%s\nsaid:\n%s", calls, said)
+			}
+		})
+	}
+}
+
+// TestCosts: the sums that the script says are those of the guide, and those are the sums of its rows.
+func TestCosts(t *testing.T) {
+	guide, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(guide), "| | small | production | Lambda alone |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var sums [3]float64
+	var said []string
+	for line := range strings.SplitSeq(table, "\n") {
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		if len(cells) != 4 {
+			continue
+		}
+		if strings.Contains(cells[0], "**sum**") {
+			said = regexp.MustCompile(`\d+`).FindAllString(strings.Join(cells[1:], " "), -1)
+			break
+		}
+		for i, cell := range cells[1:] {
+			n, _ := strconv.ParseFloat(strings.TrimSpace(cell), 64)
+			sums[i] += n
+		}
+	}
+	if want := fmt.Sprintf("[%.0f %.0f %.0f]", sums[0], sums[1], sums[2]); fmt.Sprint(said) != want {
+		t.Fatalf("the guide's sums are %v, its rows come to %s", said, want)
+	}
+	for i, c := range []struct {
+		environment, args []string
+	}{{nil, []string{"up"}}, {[]string{"PRODUCTION=true"}, []string{"up"}}, {nil, []string{"up", "--lambda"}}} {
+		_, out, _ := deploy(t, nil, append(c.environment, "IMAGE=registry.example/library@sha256:1"), c.args...)
+		if !strings.Contains(out, "costs    about "+said[i]+" US dollars a month") {
+			t.Errorf("%v %v: not %s a month:\n%s", c.environment, c.args, said[i], out)
+		}
+	}
+}
+
+// TestCheckImage: an image that the task could not run is found by asking its registry, as docker does.
+func TestCheckImage(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skipf("NOT TESTED: %v", err)
+	}
+	index := func(architectures ...string) string {
+		var list []string
+		for _, a := range append(architectures, "unknown") { // the last is the provenance
+			list = append(list, fmt.Sprintf(`{"digest": "sha256:0", "platform": {"architecture": %q, "os": "linux"}}`, a))
+		}
+		return `{"manifests": [` + strings.Join(list, ", ") + `]}`
+	}
+	const token = "TokenForAnybody"
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		private := strings.HasPrefix(r.URL.Path, "/v2/you/private/")
+		switch allowed := r.Header.Get("Authorization") == "Bearer "+token; {
+		case r.URL.Path == "/token" && r.URL.Query().Get("scope") == "repository:you/private:pull":
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/token" && r.URL.Query().Get("service") == "the registry":
+			fmt.Fprintf(w, `{"access_token": %q}`, token)
+		case private || strings.HasPrefix(r.URL.Path, "/v2/you/public/") && !allowed:
+			scope := "repository:you/public:pull"
+			if private {
+				scope = "repository:you/private:pull"
+			}
+			w.Header().Set("Www-Authenticate", fmt.Sprintf(`Bearer realm="https://registry.example/token",service="the registry",scope="%s"`, scope))
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/v2/you/public/manifests/v1", r.URL.Path == "/v2/you/plain/manifests/sha256:12":
+			fmt.Fprint(w, index("amd64", "arm64"))
+		case r.URL.Path == "/v2/you/plain/manifests/v2":
+			fmt.Fprint(w, index("amd64"))
+		case r.URL.Path == "/v2/you/plain/manifests/one":
+			fmt.Fprint(w, `{"layers": [{"digest": "sha256:1"}], "config": {"size": 3, "digest": "sha256:c"}}`)
+		case r.URL.Path == "/v2/you/plain/blobs/sha256:c":
+			http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		case r.URL.Path == "/elsewhere":
+			fmt.Fprint(w, `{"architecture": "arm64", "os": "linux"}`)
+		case r.URL.Path == "/v2/you/busy/manifests/v1":
+			w.WriteHeader(http.StatusTooManyRequests)
+		default:
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(s.Close)
+	const cloud = `#!/bin/bash
+case $1-$2 in
+  sts-get-caller-identity) echo 123456789012 ;;
+  ecr-batch-get-image)
+    case $* in
+      *"--repository-name library --image-ids imageTag=v1 "*) echo '{"manifests": [{"platform": {"architecture": "arm64"}}]}' ;;
+      *"--repository-name library --image-ids imageDigest=sha256:12 "*) echo '{"config": {"digest": "sha256:c"}}' ;;
+      *"--repository-name library "*) echo None ;;
+      *) echo "An error occurred (RepositoryNotFoundException)" >&2; exit 254 ;;
+    esac ;;
+  ecr-get-download-url-for-layer) [[ $* = *"--layer-digest sha256:c "* ]] && echo https://registry.example/elsewhere ;;
+esac
+`
+	folder := t.TempDir()
+	for name, text := range map[string]string{"aws": cloud, "curl": "#!/bin/bash\nPATH=${PATH#*:} exec curl \"${@//https:\\/\\/registry.example/" + s.URL + "}\"\n"} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const ecr = "123456789012.dkr.ecr.eu-west-3.amazonaws.com/"
+	for _, c := range []struct {
+		image, architecture string
+		status              int
+		says                string
+	}{
+		{"registry.example/you/plain@sha256:12", "arm64", 0, ""},
+		{"registry.example/you/plain:v9@sha256:12", "x86_64", 0, ""},
+		{"registry.example/you/plain:v2", "x86_64", 0, ""},
+		{"registry.example/you/plain:v2", "arm64", 1, "is built for amd64, not for arm64"},
+		{"registry.example/you/plain:one", "arm64", 0, ""},
+		{"registry.example/you/plain:one", "x86_64", 1, "is built for arm64, not for amd64"},
+		{"registry.example/you/public:v1", "arm64", 0, ""},
+		{"registry.example/you/public:v2", "arm64", 1, "answers 404"},
+		{"registry.example/you/private:v1", "arm64", 1, "answers 401"},
+		{"registry.example/you/busy:v1", "arm64", 2, "answers 429"},
+		{"registry.example/YOU/plain:v1", "arm64", 1, "in the place of YOU"},
+		{"registry.example/you/plain:latest", "arm64", 1, "latest"},
+		{"registry.example/you/plain", "arm64", 1, "neither a digest nor a tag"},
+		{ecr + "library:v1", "arm64", 0, ""},
+		{ecr + "library@sha256:12", "arm64", 0, ""},
+		{ecr + "library:v1", "x86_64", 1, "is built for arm64"},
+		{ecr + "library:v2", "arm64", 1, "no such image"},
+		{ecr + "other:v1", "arm64", 1, "no such repository"},
+		{strings.Replace(ecr, "eu-west-3", "us-east-1", 1) + "library:v1", "arm64", 1, "123456789012.dkr.ecr.eu-west-3"},
+	} {
+		command := exec.Command("./check-image.sh", c.image, c.architecture)
+		command.Env = []string{"PATH=" + folder + ":" + os.Getenv("PATH"), "AWS_REGION=eu-west-3"}
+		out, _ := command.CombinedOutput()
+		if got := command.ProcessState.ExitCode(); got != c.status || !strings.Contains(string(out), c.says) || c.says == "" && len(out) != 0 {
+			t.Errorf("%s for %s: got %d, want %d with %q: %s", c.image, c.architecture, got, c.status, c.says, out)
+		}
 	}
 }
 

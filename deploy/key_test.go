@@ -75,7 +75,7 @@ func TestKey_program(t *testing.T) {
 	}
 	// UPGRADING.md: open first, while the callers get their keys, then closed.
 	start("AUTH=off", "ALLOWED_HOSTS=*")
-	state := map[string]string{"root-key": rootKey + "\n", "url": "http://" + address, "stack-library-app": "CREATE_COMPLETE\n", "stack-library-data": "CREATE_COMPLETE\n"}
+	state := map[string]string{"curl": curl, "root-key": rootKey + "\n", "url": "http://" + address, "stack-library-app": "CREATE_COMPLETE\n", "stack-library-data": "CREATE_COMPLETE\n"}
 	command, _ := script(t, state, nil, "-y", "key", "desk", `Front "desk" \ Ä`)
 	out, err := command.Output()
 	key := strings.TrimSuffix(string(out), "\n")
