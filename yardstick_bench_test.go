@@ -218,8 +218,8 @@ func (c *yardstickCase) measure(b *testing.B, rates, costs *strings.Builder) {
 	fmt.Fprintf(costs, "| %s | "+cpu+" | %s | %s |\n", c.name, micros(ours, ours.own), micros(ours, ours.server), micros(ours, ours.client), micros(bare, bare.own), micros(bare, bare.server))
 	if row != nil {
 		b.ReportMetric(ratio(row, bare), "with-row:without")
-		fmt.Fprintf(rates, "| with the operation's row : without | – | %.2f | – | – | %s | – | – |\n", ratio(row, bare), rate(row))
-		fmt.Fprintf(costs, "| with the operation's row | – | – | – | – | – | – | – | %s | %s |\n", micros(row, row.own), micros(row, row.server))
+		fmt.Fprintf(rates, "| with the stored operation : without | – | %.2f | – | – | %s | – | – |\n", ratio(row, bare), rate(row))
+		fmt.Fprintf(costs, "| with the stored operation | – | – | – | – | – | – | – | %s | %s |\n", micros(row, row.own), micros(row, row.server))
 	}
 }
 
