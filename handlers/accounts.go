@@ -17,23 +17,26 @@ func (a *api) accounts() []route {
 			Codes:   reads(library.ErrUserNotFound),
 		}, a.findAccount),
 		newRoute(operation{
+			Method: "POST", Path: "/users/{user_id}/charges", ID: "add-charge", Tag: tagAccounts, Success: 201, Role: admin,
+			Summary: "Charge a user",
+			Text:    "For a lost book, say. Fines are charged at the return, by themselves.",
+			Example: map[string]any{"amount": 30, "reason": "Lost"},
+			Codes:   writes(library.ErrUserNotFound),
+		}, a.addCharge),
+		newRoute(operation{
 			Method: "POST", Path: "/users/{user_id}/payments", ID: "add-payment", Tag: tagAccounts, Success: 201, Role: desk,
 			Summary: "Take a payment",
 			Text:    "Of no more than the user owes.",
+			Example: map[string]any{"amount": 3, "note": "cash"},
 			Codes:   writes(library.ErrUserNotFound, library.ErrExceedsBalance),
 		}, a.addPayment),
 		newRoute(operation{
 			Method: "POST", Path: "/users/{user_id}/waivers", ID: "add-waiver", Tag: tagAccounts, Success: 201, Role: admin,
 			Summary: "Waive what a user owes",
 			Text:    "Or a part of it, without money.",
+			Example: map[string]any{"amount": 2, "reason": "First time"},
 			Codes:   writes(library.ErrUserNotFound, library.ErrExceedsBalance),
 		}, a.addWaiver),
-		newRoute(operation{
-			Method: "POST", Path: "/users/{user_id}/charges", ID: "add-charge", Tag: tagAccounts, Success: 201, Role: admin,
-			Summary: "Charge a user",
-			Text:    "For a lost book, say. Fines are charged at the return, by themselves.",
-			Codes:   writes(library.ErrUserNotFound),
-		}, a.addCharge),
 	}
 }
 

@@ -20,6 +20,7 @@ func (a *api) books() []route {
 		newRoute(operation{
 			Method: "POST", Path: "/books/", ID: "create-book", Tag: tagBooks, Success: 201, Role: desk,
 			Summary: "Add a book",
+			Example: map[string]any{"title": "The Left Hand of Darkness", "author": "Ursula K. Le Guin", "published_year": 1969, "language": "en", "category": "Fiction", "copies": 3},
 			Codes:   writes(library.ErrBarcodeTaken, library.ErrISBNTaken),
 		}, a.createBook),
 		newRoute(operation{
@@ -31,12 +32,14 @@ func (a *api) books() []route {
 			Method: "PUT", Path: "/books/{book_id}", ID: "replace-book", Tag: tagBooks, Success: 200, Role: desk,
 			Summary: "Replace a book",
 			Text:    "Optional fields that are absent are cleared; copies stays as it is.",
+			Example: map[string]any{"title": "The Left Hand of Darkness", "author": "Ursula K. Le Guin", "published_year": 1969, "language": "en", "category": "Fiction", "copies": 3},
 			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan, library.ErrCopiesOnHold, library.ErrCopiesLabelled),
 		}, a.replaceBook),
 		newRoute(operation{
 			Method: "PATCH", Path: "/books/{book_id}", ID: "update-book", Tag: tagBooks, Success: 200, Role: desk,
 			Summary: "Change some fields of a book",
 			Text:    "A JSON merge patch (RFC 7396): what is absent stays, null clears.",
+			Example: map[string]any{"category": "Science fiction"},
 			Codes:   writes(library.ErrBookNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrISBNTaken, library.ErrCopiesOnLoan, library.ErrCopiesOnHold, library.ErrCopiesLabelled),
 		}, a.updateBook),
 		newRoute(operation{

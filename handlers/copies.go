@@ -21,6 +21,7 @@ func (a *api) copies() []route {
 			Method: "POST", Path: "/books/{book_id}/copies", ID: "create-copy", Tag: tagCopies, Success: 201, Role: desk,
 			Summary: "Label a copy of a book",
 			Text:    "The barcode goes to a volume that has none, while there is one; else it is a further one, and the book's copies are one more.",
+			Example: map[string]any{"barcode": "30112044718", "note": "Coffee on page 12"},
 			Codes:   writes(library.ErrBookNotFound, library.ErrBarcodeTaken),
 		}, a.createCopy),
 		newRoute(operation{
@@ -34,7 +35,8 @@ func (a *api) copies() []route {
 			Text: "A JSON merge patch (RFC 7396): what is absent stays, null clears. barcode null takes the label off, and leaves the volume. " +
 				"A copy that is lost, damaged or withdrawn does not circulate and is not among the book's copies; one that is lost while it is on loan is among them until the loan is closed. " +
 				"Where a loss leaves fewer copies than are set aside for holds, the last hold that was ready waits again.",
-			Codes: writes(library.ErrCopyNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrCopyOnLoan, library.ErrCopiesOnLoan, library.ErrCopiesOnHold),
+			Example: map[string]any{"note": "Coffee on page 12"},
+			Codes:   writes(library.ErrCopyNotFound, library.ErrPreconditionFailed, library.ErrBarcodeTaken, library.ErrCopyOnLoan, library.ErrCopiesOnLoan, library.ErrCopiesOnHold),
 		}, a.updateCopy),
 		newRoute(operation{
 			Method: "DELETE", Path: "/copies/{copy_id}", ID: "delete-copy", Tag: tagCopies, Success: 204, Role: admin,

@@ -25,6 +25,7 @@ const page = `<!doctype html>
 <title>Library API</title>
 <link rel="icon" href="docs/favicon-32x32.png">
 <link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/page.css">
 </head>
 <body>
 <div id="swagger-ui"></div>
@@ -34,12 +35,33 @@ const page = `<!doctype html>
 </html>
 `
 
-const startScript = `window.ui = SwaggerUIBundle({
-  url: new URL("../openapi.json", document.currentScript.src).href,
+// startScript shows the document. Its paths are in no order, so that the script has one of its own, and its server is where it was
+// read from, which people would rather read as an address.
+var startScript = sync.OnceValue(func() string {
+	var order []string
+	for _, r := range new(api).routes() {
+		order = append(order, r.ID)
+	}
+	return `const order = "` + strings.Join(order, " ") + `".split(" ");
+const place = (operation) => order.indexOf(operation.getIn(["operation", "operationId"]));
+const address = new URL("../openapi.json", document.currentScript.src);
+const named = (document) => ({
+  ...document,
+  servers: document.servers.map((s) => ({...s, url: new URL(s.url, address).href.replace(/\/$/, "")})),
+});
+window.ui = SwaggerUIBundle({
+  url: address.href,
   dom_id: "#swagger-ui",
   deepLinking: true,
   validatorUrl: null,
+  operationsSorter: (a, b) => place(a) - place(b),
+  plugins: [{statePlugins: {spec: {wrapActions: {updateJsonSpec: (update) => (document) => update(named(document))}}}}],
 });
+`
+})
+
+// pageStyle takes away the column of links, of which the document has none, and lets the page be as narrow as a telephone.
+const pageStyle = `.swagger-ui .response-col_links { display: none }
 `
 
 // docsPolicy lets the page load and call this server only. Swagger UI sets styles inline and draws icons from data: URLs.
@@ -102,8 +124,11 @@ func docsFile(c *fiber.Ctx) error {
 	name := c.Params("file")
 	c.Set("Cache-Control", "public, max-age=3600")
 	c.Set("Content-Type", fileTypes[path.Ext(name)])
-	if name == "start.js" {
-		return c.SendString(startScript)
+	switch name {
+	case "start.js":
+		return c.SendString(startScript())
+	case "page.css":
+		return c.SendString(pageStyle)
 	}
 	if b, err := static.FS.ReadFile(name); err == nil && path.Ext(name) == ".png" {
 		return c.Send(b)

@@ -1,16 +1,20 @@
 package handlers_test
 
 import (
+	"encoding/json"
 	"flag"
+	"fmt"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"library-management/handlers"
+	"library-management/internal/dbtest"
 	"library-management/library"
 )
 
@@ -151,7 +155,7 @@ func TestDocs(t *testing.T) {
 		}
 		base := &url.URL{Path: "/prod" + path}
 		found := reference.FindAllStringSubmatch(a.body, -1)
-		if len(found) != 4 {
+		if len(found) != 5 {
 			t.Fatalf("got %d references in %s", len(found), a.body)
 		}
 		for _, m := range found {
@@ -182,4 +186,108 @@ func TestDocs(t *testing.T) {
 	}
 	call(t, app, "GET", "/docs/nothing.js", "").problem(404, "not_found")
 	call(t, app, "GET", "/docs/embed.go", "").problem(404, "not_found")
+}
+
+// TestExamples tries each operation as the page does at the first click, in the page's order, on an empty library and once more: none
+// is sent a request that it cannot read, and all but a few succeed.
+func TestExamples(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		store := d.Open(t)
+		app, key := newApp(store, closed), newKey(t, store, library.RoleAdmin)
+		refused := map[string]string{ // at first
+			"delete-user": "user_not_found", "delete-book": "book_not_found", "delete-copy": "copy_not_found", // there is no second one yet
+			"lose-loan": "not_borrowed", "renew-loan": "not_borrowed", "return-loan": "not_borrowed", // the loan was returned before
+			"place-hold": "available", "cancel-hold": "hold_not_found", "revoke-key": "key_not_found", "begin-session": "key_unknown",
+		}
+		for round := range 2 {
+			for _, op := range exampleCalls(t) {
+				a := call(t, app, op.method, op.path, op.body, "Authorization: Bearer "+key)
+				if a.status < 300 {
+					continue
+				}
+				code, _ := a.object()["code"].(string)
+				if round == 0 && code != refused[op.id] || a.status == 400 || a.status == 415 || a.status == 422 || a.status >= 500 {
+					t.Errorf("round %d: %s %s %s: got %d %s", round, op.method, op.path, op.body, a.status, a.body)
+				}
+			}
+		}
+	})
+}
+
+type exampleCall struct{ id, method, path, body string }
+
+// exampleCalls are the operations with the document's examples, in the page's order.
+func exampleCalls(t *testing.T) (calls []exampleCall) {
+	t.Helper()
+	var doc struct {
+		Tags  []struct{ Name string }
+		Paths map[string]map[string]struct {
+			OperationID string
+			Tags        []string
+			Parameters  []struct {
+				Name, In string
+				Required bool
+				Example  any
+			}
+			RequestBody struct {
+				Content map[string]struct{ Example json.RawMessage }
+			}
+		}
+	}
+	b, err := handlers.OpenAPI("test")
+	if err == nil {
+		err = json.Unmarshal(b, &doc)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := map[string]int{}
+	_, list, _ := strings.Cut(call(t, newApp(broken{}), "GET", "/docs/start.js", "").want(200).body, `"`)
+	list, _, _ = strings.Cut(list, `"`)
+	for i, id := range strings.Fields(list) {
+		place[id] = i + 1
+	}
+	for i, tag := range doc.Tags {
+		for _, methods := range doc.Paths {
+			for _, op := range methods {
+				if op.Tags[0] == tag.Name {
+					place[op.OperationID] += i * 1000
+				}
+			}
+		}
+	}
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			c := exampleCall{op.OperationID, strings.ToUpper(method), path, ""}
+			query := url.Values{}
+			for _, p := range op.Parameters {
+				switch value := fmt.Sprint(p.Example); {
+				case p.Example == nil && p.Required:
+					t.Errorf("%s: %s has no example", op.OperationID, p.Name)
+				case p.Example == nil:
+				case p.In == "path":
+					c.path = strings.Replace(c.path, "{"+p.Name+"}", value, 1)
+				case p.In == "query":
+					query.Set(p.Name, value)
+				default:
+					t.Errorf("%s: %s is sent where nobody asks for it", op.OperationID, p.Name)
+				}
+			}
+			for media, content := range op.RequestBody.Content {
+				c.body = string(content.Example)
+				if c.body == "" || c.body == "null" {
+					t.Errorf("%s: %s has no example", op.OperationID, media)
+				}
+			}
+			if len(query) > 0 {
+				c.path += "?" + query.Encode()
+			}
+			if place[c.id]%1000 == 0 {
+				t.Errorf("%s has no place on the page", c.id)
+			}
+			calls = append(calls, c)
+		}
+	}
+	slices.SortFunc(calls, func(a, b exampleCall) int { return place[a.id] - place[b.id] })
+	return calls
 }

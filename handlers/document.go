@@ -52,6 +52,7 @@ func document(version string) *huma.OpenAPI {
 		r.register(document, described)
 	}
 	refine(document.OpenAPI(), codes)
+	addExamples(document.OpenAPI())
 	return document.OpenAPI()
 }
 
@@ -62,16 +63,16 @@ func newAPI(app *fiber.App, router fiber.Router, version string, transformers ..
 	c.Info.Contact = &huma.Contact{Name: "Whoever runs this library"}
 	c.Info.License = &huma.License{Name: "None stated", Identifier: "NOASSERTION"} // in SPDX's words
 	// Relative to the document's own address, so that it is right under any public prefix.
-	c.Servers = []*huma.Server{{URL: ".", Description: "Where this document was read from"}}
-	c.Tags = []*huma.Tag{
+	c.Servers = []*huma.Server{{URL: ".", Description: "This library"}}
+	c.Tags = []*huma.Tag{ // in the order of a desk's day: who comes, what there is, lending, money, and then what is done now and then
+		{Name: tagUsers, Description: "The members of the library."},
 		{Name: tagBooks, Description: "The catalogue: titles, of which the library has one copy or more."},
 		{Name: tagCopies, Description: "The volumes of a book that have a barcode of their own."},
-		{Name: tagUsers, Description: "The members of the library."},
 		{Name: tagLoans, Description: "Borrowing, returning, and what was lent."},
 		{Name: tagHolds, Description: "The queue for a book of which no copy is free."},
 		{Name: tagAccounts, Description: "What users owe, and what was paid and waived."},
-		{Name: tagKeys, Description: "Who may call: keys, and sessions for pages."},
 		{Name: tagReports, Description: "Everything as files for spreadsheets and other programs, and figures."},
+		{Name: tagKeys, Description: "Who may call: keys, and sessions for pages."},
 		{Name: tagService, Description: "The state of the process, and what problems mean."},
 	}
 	c.Components.SecuritySchemes = securitySchemes()
@@ -80,6 +81,33 @@ func newAPI(app *fiber.App, router fiber.Router, version string, transformers ..
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
 	c.Transformers = transformers
 	return humafiber.NewWithGroup(app, router, c)
+}
+
+// addExamples gives each operation what it takes to be tried at one click, on an empty library too: values of the parameters that have
+// to be there, and a body. What is deleted is the second of its kind, so that the first is still there for what is tried next.
+func addExamples(doc *huma.OpenAPI) {
+	for _, path := range doc.Paths {
+		for _, op := range []*huma.Operation{path.Get, path.Post, path.Put, path.Patch, path.Delete} {
+			if op == nil {
+				continue
+			}
+			var required []*huma.Param
+			for _, p := range op.Parameters {
+				if p.Required && len(p.Schema.Examples) > 0 {
+					p.Example = p.Schema.Examples[0]
+					required = append(required, p)
+				}
+			}
+			if op.Method == http.MethodDelete && len(required) == 1 && required[0].Schema.Type == huma.TypeInteger {
+				required[0].Example = 2
+			}
+			if op.RequestBody != nil {
+				for _, m := range op.RequestBody.Content {
+					m.Example = op.Metadata[operationKey].(operation).Example
+				}
+			}
+		}
+	}
 }
 
 const description = `Lend books to members, and know who has what until when.

@@ -19,6 +19,7 @@ func (a *api) keys() []route {
 			Method: "POST", Path: "/keys/", ID: "create-key", Tag: tagKeys, Success: 201, Role: keeper, NoStore: true,
 			Summary: "Make a key",
 			Text:    "The answer shows the key, which cannot be had again. An Idempotency-Key is refused, for the answer is not kept.",
+			Example: map[string]any{"name": "Front desk", "role": "desk"},
 			Codes:   append(reads(), library.ErrUnknownOutcome.Code, library.ErrStorageFull.Code),
 		}, a.createKey),
 		newRoute(operation{

@@ -29,6 +29,9 @@ type operation struct {
 	Codes []string
 	// NoStore keeps caches from keeping the answer, which has no ETag then and is not compressed: it may hold a secret.
 	NoStore bool
+	// Example is a body to try the operation with. Sent a second time, it does not collide with what the first has made, but where it
+	// has to.
+	Example map[string]any
 	// Produces is the media type of its success, where that is not JSON.
 	Produces string
 	// Role is who may call it: see access.go. An operation without one stops the program.
@@ -94,9 +97,9 @@ func newRoute[I, O any](op operation, f func(context.Context, *I) (*O, error)) r
 	}}
 }
 
-// routes are all operations.
+// routes are all operations, those of each tag in the order in which a page lists them.
 func (a *api) routes() []route {
-	return slices.Concat(a.books(), a.copies(), a.users(), a.loans(), a.deskWork(), a.holds(), a.accounts(), a.exports(), a.stats(), a.keys(), a.sessions(), a.service())
+	return slices.Concat(a.books(), a.copies(), a.users(), a.deskWork(), a.loans(), a.holds(), a.accounts(), a.exports(), a.stats(), a.keys(), a.sessions(), a.service())
 }
 
 // allCodes are the codes of every problem that the operation can answer, those among them that the server gives to any request.

@@ -21,6 +21,7 @@ func (a *api) deskWork() []route {
 			Method: "POST", Path: "/loans/", ID: "create-loan", Tag: tagLoans, Success: 201, Role: desk,
 			Summary: "Lend what was scanned",
 			Text:    dryRun + "Needs no look-up before: the user by user_id or card_number; the book by book_id or isbn, or by the barcode of a copy, which the loan then names. With dry_run the id is 0.",
+			Example: map[string]any{"user_id": 1, "book_id": 1},
 			Codes: writes(library.ErrBookNotFound, library.ErrCopyNotFound, library.ErrUserNotFound, library.ErrNotAvailable, library.ErrOnHold, library.ErrAlreadyBorrowed, library.ErrBorrowLimit,
 				library.ErrBlocked, library.ErrFinesOwed, library.ErrCopyOnLoan, library.ErrCopyNotCirculating),
 		}, a.createLoan),
@@ -29,14 +30,16 @@ func (a *api) deskWork() []route {
 			Summary: "Take back what was scanned",
 			Text: "Needs no look-up before, and names no user but where several may have had it: which_user then has the candidates. A copy may come back that was lent without being named: " +
 				"it is then of the open loan of its book that names none and has begun since the copy was last returned by its barcode. The answer says who had it, what it has cost, and for whom it is set aside now.",
-			Codes: writes(library.ErrBookNotFound, library.ErrCopyNotFound, library.ErrUserNotFound, library.ErrNotBorrowed, library.ErrWhichUser),
+			Example: map[string]any{"user_id": 1, "book_id": 1},
+			Codes:   writes(library.ErrBookNotFound, library.ErrCopyNotFound, library.ErrUserNotFound, library.ErrNotBorrowed, library.ErrWhichUser),
 		}, a.createReturn),
 		newRoute(operation{
 			Method: "POST", Path: "/loans/{loan_id}/lost", ID: "lose-loan", Tag: tagLoans, Success: 200, Role: desk,
 			Summary: "Close a loan whose copy was lost",
 			Text: "Charges the fine that a return today would have, and a charge where one is given. The copy is lost, and the book has one less: where the loan names no copy, " +
 				"a volume without a barcode, or the only copy that it may be.",
-			Codes: writes(library.ErrLoanNotFound, library.ErrNotBorrowed, library.ErrCopyNotFound, library.ErrCopyOnLoan, library.ErrWhichCopy),
+			Example: map[string]any{"charge": 30, "reason": "Left on a train"},
+			Codes:   writes(library.ErrLoanNotFound, library.ErrNotBorrowed, library.ErrCopyNotFound, library.ErrCopyOnLoan, library.ErrWhichCopy),
 		}, a.loseLoan),
 	}
 }

@@ -23,6 +23,7 @@ func (a *api) sessions() []route {
 			Method: "POST", Path: "/session", ID: "begin-session", Tag: tagKeys, Success: 200, Role: anonymous, NoStore: true,
 			Summary: "Begin a session",
 			Text:    "For pages: the answer sets a cookie, which counts as the key does, until two hours without a call or twelve in all have passed, or the key is revoked. A key in the header goes before it.",
+			Example: map[string]any{"key": "libkey_…", "who": "AL"},
 			Codes:   append(reads(library.ErrKeyUnknown, library.ErrTooManyFailures), library.ErrUnknownOutcome.Code, library.ErrStorageFull.Code),
 		}, a.beginSession),
 		newRoute(operation{

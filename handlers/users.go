@@ -22,6 +22,7 @@ func (a *api) users() []route {
 			Method: "POST", Path: "/users/", ID: "create-user", Tag: tagUsers, Success: 201, Role: desk,
 			Summary: "Add a user",
 			Text:    "Names need not be unique; email and card number are, where given.",
+			Example: map[string]any{"name": "Ada Lovelace"},
 			Codes:   writes(library.ErrEmailTaken, library.ErrCardNumberTaken),
 		}, a.createUser),
 		newRoute(operation{
@@ -33,12 +34,14 @@ func (a *api) users() []route {
 			Method: "PUT", Path: "/users/{user_id}", ID: "replace-user", Tag: tagUsers, Success: 200, Role: desk,
 			Summary: "Replace a user",
 			Text:    "Optional fields that are absent are cleared; status and its reason stay.",
+			Example: map[string]any{"name": "Ada King"},
 			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrEmailTaken, library.ErrCardNumberTaken),
 		}, a.replaceUser),
 		newRoute(operation{
 			Method: "PATCH", Path: "/users/{user_id}", ID: "update-user", Tag: tagUsers, Success: 200, Role: desk,
 			Summary: "Change some fields of a user",
 			Text:    "A JSON merge patch (RFC 7396): what is absent stays, null clears.",
+			Example: map[string]any{"name": "Ada Lovelace"},
 			Codes:   writes(library.ErrUserNotFound, library.ErrPreconditionFailed, library.ErrEmailTaken, library.ErrCardNumberTaken),
 		}, a.updateUser),
 		newRoute(operation{
