@@ -221,7 +221,7 @@ func (s *settings) check() (err error) {
 	for _, c := range []struct{ name, value, one, other string }{{"MIGRATE", s.Migrate, "auto", "off"}, {"LOG_FORMAT", s.LogFormat, "json", "text"},
 		{"DB_BATCHES", s.DBBatches, "on", "off"}, {"AUTH", s.Auth, "keys", "off"}, {"PUBLIC_CATALOGUE", s.PublicCatalogue, "on", "off"}} {
 		if c.value != "" && c.value != c.one && c.value != c.other {
-			return fmt.Errorf("%s: must be %s or %s", c.name, c.one, c.other)
+			return fmt.Errorf("%s: must be %s or %s, and is %.40q", c.name, c.one, c.other, c.value)
 		}
 	}
 	if s.Host == "" {

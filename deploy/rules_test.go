@@ -77,6 +77,7 @@ var faults = []struct{ rule, file, old, new, finds string }{
 	{"closed", "image", "ENV HOST=0.0.0.0", "ENV HOST=0.0.0.0 AUTH=off", "image sets AUTH"},
 	{"closed", "image", "ENV HOST=0.0.0.0", "ENV HOST=127.0.0.1", "the image listens on [ENV HOST=127.0.0.1"},
 	{"closed", "compose", `"${PUBLISH:-127.0.0.1}:${PORT:-8000}:8000"`, `"${PORT:-8000}:8000"`, `open to all who reach ["${PORT:-8000}:8000"]`},
+	{"closed", "compose", `${AUTH:-${PUBLISH:+not said, with PUBLISH=}${PUBLISH:-off}}`, "${AUTH:-off}", "without being told to"},
 	{"closed", "compose", `    image: mysql:8.4`, "    image: mysql:8.4\n    ports: [\"3306:3306\"]", `open to all who reach ["3306:3306"]`},
 	{"size", "network", "\nResources:\n", "\n#" + strings.Repeat("x", 60_000) + "\nResources:\n", "bytes"},
 }
@@ -414,6 +415,9 @@ func checkClosed(d deployment, report func(string, ...any)) {
 		if !regexp.MustCompile(`^\["\$\{PUBLISH:-127\.0\.0\.1\}:[^,]*"\]$`).MatchString(m[1]) {
 			report("compose is open to all who reach %s", m[1])
 		}
+	}
+	if !regexp.MustCompile(`(?m)^ *AUTH: \$\{AUTH:-\$\{PUBLISH:\+[^}]+\}\$\{PUBLISH:-off\}\}$`).MatchString(d.text["compose"]) {
+		report("compose opens to others, by PUBLISH, without being told to")
 	}
 }
 
