@@ -150,14 +150,26 @@ func (t *tx) addCopy(ctx context.Context, st *stock, c library.Copy) (volume, er
 // freeLabels deletes the copies with these barcodes whose book is deleted: an older release leaves them behind, and their labels would
 // be taken for ever.
 func (t *tx) freeLabels(ctx context.Context, barcodes []any) error {
-	if len(barcodes) == 0 {
-		return nil
-	}
-	ids, err := collect(ctx, t, scanID, `SELECT c.id FROM copies c JOIN books b ON b.id = c.book_id WHERE c.barcode IN (`+marks(len(barcodes))+`) AND b.deleted_at IS NOT NULL`, barcodes)
-	if err != nil || len(ids) == 0 {
+	ids, err := leftBehind(ctx, t, barcodes)
+	if err != nil {
 		return err
 	}
-	_, err = t.exec(ctx, `UPDATE copies SET deleted_at = ?, barcode = NULL WHERE deleted_at IS NULL AND id IN (`+marks(len(ids))+`)`, append([]any{t.stamp()}, ids...)...)
+	return t.dropCopies(ctx, ids)
+}
+
+// leftBehind finds, without a lock, the copies with these barcodes whose book is deleted.
+func leftBehind(ctx context.Context, q querier, barcodes []any) ([]any, error) {
+	if len(barcodes) == 0 {
+		return nil, nil
+	}
+	return collect(ctx, q, scanID, `SELECT c.id FROM copies c JOIN books b ON b.id = c.book_id WHERE c.barcode IN (`+marks(len(barcodes))+`) AND b.deleted_at IS NOT NULL`, barcodes)
+}
+
+func (t *tx) dropCopies(ctx context.Context, ids []any) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := t.exec(ctx, `UPDATE copies SET deleted_at = ?, barcode = NULL WHERE deleted_at IS NULL AND id IN (`+marks(len(ids))+`)`, append([]any{t.stamp()}, ids...)...)
 	return err
 }
 

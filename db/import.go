@@ -53,23 +53,42 @@ type stored[T any] struct {
 
 // importBatch takes one batch, with a constant number of statements a transaction besides one for each update.
 func importBatch[T any](ctx context.Context, s *Store, rows []func(*T), r record[T]) ([]library.Imported, error) {
-	return inPieces(ctx, s, r.table, rows, func(t *tx, rows []func(*T)) ([]library.Imported, error) { return importRows(ctx, t, rows, r) })
+	return inPieces(ctx, s, r.table, rows, func(t *tx, rows []func(*T)) ([]library.Imported, error) {
+		fresh := r.fresh(rows)
+		ids, err := r.find(ctx, t, fresh)
+		if err != nil {
+			return nil, err
+		}
+		return importRows(ctx, t, rows, fresh, ids, r)
+	})
 }
 
-func importRows[T any](ctx context.Context, t *tx, rows []func(*T), r record[T]) ([]library.Imported, error) {
+// fresh are the rows as new records.
+func (r record[T]) fresh(rows []func(*T)) []T {
 	fresh := make([]T, len(rows))
 	for i, row := range rows {
 		fresh[i] = r.blank()
 		row(&fresh[i])
 		r.clean(&fresh[i]) // for the identifiers' form; what is wrong with it shows later
 	}
-	// Under the turn, so that what another import has stored is seen; what else comes in between meets the unique keys.
-	ids, err := idsWhere(ctx, t, r.table, r.named(fresh))
-	if err != nil {
-		return nil, err
-	}
+	return fresh
+}
+
+// find finds what may be stored already: under the turn, so that what another import has stored is seen; what else comes in between
+// meets the unique keys.
+func (r record[T]) find(ctx context.Context, t *tx, fresh []T) (ids []any, err error) {
+	err = t.apart(ctx, func(q querier) error {
+		ids, err = idsWhere(ctx, q, r.table, r.named(fresh))
+		return err
+	})
+	return ids, err
+}
+
+// importRows takes the rows, of which those that are stored already are among ids.
+func importRows[T any](ctx context.Context, t *tx, rows []func(*T), fresh []T, ids []any, r record[T]) ([]library.Imported, error) {
 	var found []T
 	if len(ids) > 0 {
+		var err error
 		if found, err = r.load(ctx, t, ids); err != nil {
 			return nil, err
 		}
@@ -188,8 +207,9 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 	if err != nil {
 		return nil, err
 	}
-	// counted is how many copies of the stored books of a piece count.
+	// counted is how many copies of the stored books of a piece count, and made the id from which its new books are.
 	var counted map[int64]int
+	var made int64
 	books := record[library.Book]{
 		blank: func() library.Book { return library.Book{Copies: 1} },
 		clean: func(b *library.Book) error {
@@ -205,8 +225,12 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 		table: "books",
 		named: func(rows []library.Book) []in { return namedBooks(from, rows) },
 		load: func(ctx context.Context, t *tx, ids []any) ([]library.Book, error) {
+			books, err := t.bookView().alone(ctx, ids, t.s.dialect.forUpdate)
+			if err != nil {
+				return nil, err
+			}
 			counted = map[int64]int{}
-			_, err := collect(ctx, t, func(scan func(...any) error) (id int64, err error) {
+			_, err = collect(ctx, t, func(scan func(...any) error) (id int64, err error) {
 				var n int
 				err = scan(&id, &n)
 				counted[id] = n
@@ -214,10 +238,7 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 			}, `
 				SELECT c.book_id, COUNT(*) FROM copies c LEFT JOIN loans l ON l.open_copy_id = c.id
 				WHERE c.book_id IN (`+marks(len(ids))+`) AND c.deleted_at IS NULL AND (c.status = 'available' OR l.id IS NOT NULL) GROUP BY c.book_id`, ids)
-			if err != nil {
-				return nil, err
-			}
-			return t.bookView().alone(ctx, ids, t.s.dialect.forUpdate)
+			return books, err
 		},
 		same: func(a, b *library.Book) bool {
 			return a.SourceID == b.SourceID && a.Title == b.Title && a.Author == b.Author && a.ISBN == b.ISBN && a.Barcode == b.Barcode &&
@@ -241,7 +262,8 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 			for _, b := range books {
 				args = append(args, b.Title, b.Author, null(b.ISBN), null(b.Barcode), b.PublishedYear, null(b.Language), null(b.Category), b.Copies, null(b.SourceID))
 			}
-			_, err := t.insertIndexed(ctx, words.Books, `INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies, source_id) VALUES `, len(books), args)
+			var err error
+			made, err = t.insertIndexed(ctx, words.Books, `INSERT INTO books (title, author, isbn, barcode, published_year, language, category, copies, source_id) VALUES `, len(books), args)
 			if err != nil {
 				return err
 			}
@@ -261,39 +283,61 @@ func (s *Store) ImportBooks(ctx context.Context, rows []func(*library.Book)) ([]
 		number: func(b *library.Book) int64 { return b.ID },
 	}
 	return inPieces(ctx, s, books.table, rows, func(t *tx, rows []func(*library.Book)) ([]library.Imported, error) {
-		fresh := make([]library.Book, len(rows))
-		for i, row := range rows {
-			fresh[i].Copies = 1
-			row(&fresh[i])
-			books.clean(&fresh[i]) // for the identifiers' form
-		}
+		fresh := books.fresh(rows)
 		labels, err := t.splitLabels(ctx, from, fresh)
-		if err != nil || len(labels) == 0 {
+		if err != nil {
+			return nil, err
+		}
+		if len(labels) == 0 {
+			ids, err := books.find(ctx, t, fresh)
 			if err != nil {
 				return nil, err
 			}
-			return importRows(ctx, t, rows, books)
+			return importRows(ctx, t, rows, fresh, ids, books)
 		}
 		// The further labels come behind the books of the piece, which may be theirs.
 		results := make([]library.Imported, len(rows))
 		var bookRows []func(*library.Book)
+		var freshBooks []library.Book
 		var copyRows []library.CopyRecord
 		var bookAt, copyAt []int
 		for i, row := range rows {
 			if c, ok := labels[i]; ok {
 				copyRows, copyAt = append(copyRows, c), append(copyAt, i)
 			} else {
-				bookRows, bookAt = append(bookRows, row), append(bookAt, i)
+				bookRows, freshBooks, bookAt = append(bookRows, row), append(freshBooks, fresh[i]), append(bookAt, i)
 			}
 		}
-		some, err := importRows(ctx, t, bookRows, books)
+		ids, err := books.find(ctx, t, freshBooks)
+		if err != nil {
+			return nil, err
+		}
+		labelled, err := t.findLabelled(ctx, from, copyRows)
+		if err != nil {
+			return nil, err
+		}
+		all := slices.Concat(ids, labelled)
+		if len(all) > 0 { // the locks of both, before anything is read
+			if _, err := collect(ctx, t, scanID, `SELECT id FROM books`+t.s.dialect.byID+` WHERE id IN (`+marks(len(all))+`) ORDER BY id`+t.s.dialect.forUpdate, all); err != nil {
+				return nil, err
+			}
+		}
+		made = 0
+		some, err := importRows(ctx, t, bookRows, freshBooks, ids, books)
 		if err != nil {
 			return nil, err
 		}
 		for i, r := range some {
 			results[bookAt[i]] = r
 		}
-		some, err = t.importCopies(ctx, from, copyRows)
+		if made != 0 {
+			newest, err := collect(ctx, t, scanID, `SELECT id FROM books WHERE id >= ? ORDER BY id`, []any{made})
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, newest...)
+		}
+		some, err = t.importCopies(ctx, from, copyRows, all)
 		for i, r := range some {
 			results[copyAt[i]] = r
 		}

@@ -27,7 +27,11 @@ func (s *Store) ImportCopies(ctx context.Context, rows []library.CopyRecord) ([]
 		return nil, err
 	}
 	return inPieces(ctx, s, "books", rows, func(t *tx, rows []library.CopyRecord) ([]library.Imported, error) {
-		return t.importCopies(ctx, from, rows)
+		ids, err := t.findLabelled(ctx, from, rows)
+		if err != nil {
+			return nil, err
+		}
+		return t.importCopies(ctx, from, rows, ids)
 	})
 }
 
@@ -57,9 +61,10 @@ type labelCopy struct {
 	new, changed bool
 }
 
-func (t *tx) importCopies(ctx context.Context, from origin, rows []library.CopyRecord) ([]library.Imported, error) {
+// importCopies takes the rows, whose books are among those with these ids.
+func (t *tx) importCopies(ctx context.Context, from origin, rows []library.CopyRecord, bookIDs []any) ([]library.Imported, error) {
 	b := &labelBatch{t: t, from: from}
-	if err := b.load(ctx, rows); err != nil {
+	if err := b.load(ctx, bookIDs); err != nil {
 		return nil, err
 	}
 	results := make([]library.Imported, len(rows))
@@ -69,9 +74,8 @@ func (t *tx) importCopies(ctx context.Context, from origin, rows []library.CopyR
 	return results, b.store(ctx)
 }
 
-func (b *labelBatch) load(ctx context.Context, rows []library.CopyRecord) error {
-	t := b.t
-	b.bySource, b.byISBN, b.byName, b.byID, b.copies = map[string]*labelBook{}, map[string]*labelBook{}, map[string]*labelBook{}, map[int64]*labelBook{}, map[string]*labelCopy{}
+// findLabelled finds the books that the rows may name, or a copy of which they do. Copies of deleted books lose their labels before.
+func (t *tx) findLabelled(ctx context.Context, from origin, rows []library.CopyRecord) (ids []any, err error) {
 	var barcodes, sources, ownCopies, bookSources, isbns, titles []any
 	for _, r := range rows {
 		if r.Barcode != "" {
@@ -79,7 +83,7 @@ func (b *labelBatch) load(ctx context.Context, rows []library.CopyRecord) error 
 		}
 		if r.SourceID != "" {
 			sources = append(sources, r.SourceID)
-			if id := b.from.id(r.SourceID); id != 0 {
+			if id := from.id(r.SourceID); id != 0 {
 				ownCopies = append(ownCopies, id)
 			}
 		}
@@ -95,23 +99,36 @@ func (b *labelBatch) load(ctx context.Context, rows []library.CopyRecord) error 
 			}
 		}
 	}
-	if err := t.freeLabels(ctx, barcodes); err != nil {
-		return err
-	}
-	ids, err := idsWhere(ctx, t, "books", append(bySource(b.from, bookSources), in{"barcode", "?", barcodes}, in{"isbn", "?", isbns}, in{"title", "?", titles}))
-	if err != nil {
-		return err
-	}
-	for _, c := range []in{{"barcode", "?", barcodes}, {"live_source_id", "?", sources}, {"id", "?", ownCopies}} {
-		if len(c.values) == 0 {
-			continue
-		}
-		found, err := collect(ctx, t, scanID, `SELECT book_id FROM copies WHERE deleted_at IS NULL AND `+c.column+` IN (`+marks(len(c.values))+`)`, c.values)
-		if err != nil {
+	var gone []any
+	err = t.apart(ctx, func(q querier) (err error) {
+		if gone, err = leftBehind(ctx, q, barcodes); err != nil {
 			return err
 		}
-		ids = append(ids, found...)
+		if ids, err = idsWhere(ctx, q, "books", append(bySource(from, bookSources), in{"barcode", "?", barcodes}, in{"isbn", "?", isbns}, in{"title", "?", titles})); err != nil {
+			return err
+		}
+		for _, c := range []in{{"barcode", "?", barcodes}, {"live_source_id", "?", sources}, {"id", "?", ownCopies}} {
+			if len(c.values) == 0 {
+				continue
+			}
+			found, err := collect(ctx, q, scanID, `SELECT book_id FROM copies WHERE deleted_at IS NULL AND `+c.column+` IN (`+marks(len(c.values))+`)`, c.values)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, found...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	return ids, t.dropCopies(ctx, gone)
+}
+
+// load locks the books and reads their copies.
+func (b *labelBatch) load(ctx context.Context, ids []any) error {
+	t := b.t
+	b.bySource, b.byISBN, b.byName, b.byID, b.copies = map[string]*labelBook{}, map[string]*labelBook{}, map[string]*labelBook{}, map[int64]*labelBook{}, map[string]*labelCopy{}
 	if len(ids) == 0 {
 		return nil
 	}
@@ -370,35 +387,39 @@ func (t *tx) splitLabels(ctx context.Context, from origin, fresh []library.Book)
 	if len(barcodes) == 0 {
 		return labels, nil
 	}
-	if err := t.freeLabels(ctx, barcodes); err != nil {
-		return nil, err
-	}
 	// Under the turn, so that what another import has stored is seen; what else comes in between meets the unique keys.
 	const own, further = 1, 2
 	label := map[string]int{}
 	isbnHas := map[string]bool{} // the book of this ISBN has a barcode
 	known := map[string]bool{}   // source ids
-	each := func(query string, values []any, take func(a, b string)) error {
+	each := func(q querier, query string, values []any, take func(a, b string)) {
 		if err != nil || len(values) == 0 {
-			return err
+			return
 		}
-		_, err = collect(ctx, t, func(scan func(...any) error) (none struct{}, err error) {
+		_, err = collect(ctx, q, func(scan func(...any) error) (none struct{}, err error) {
 			var a, b string
 			if err = scan((*text)(&a), (*text)(&b)); err == nil {
 				take(a, b)
 			}
 			return none, err
 		}, query+` IN (`+marks(len(values))+`)`, values)
-		return err
 	}
-	each(`SELECT c.barcode, b.barcode FROM copies c JOIN books b ON b.id = c.book_id WHERE c.barcode`, barcodes, func(copys, books string) {
-		if label[copys] = further; copys == books {
-			label[copys] = own
-		}
+	var gone []any
+	err = t.apart(ctx, func(q querier) error {
+		gone, err = leftBehind(ctx, q, barcodes)
+		each(q, `SELECT c.barcode, b.barcode FROM copies c JOIN books b ON b.id = c.book_id WHERE b.deleted_at IS NULL AND c.barcode`, barcodes, func(copys, books string) {
+			if label[copys] = further; copys == books {
+				label[copys] = own
+			}
+		})
+		each(q, `SELECT barcode, '' FROM books WHERE barcode`, barcodes, func(barcode, _ string) { label[barcode] = own })
+		each(q, `SELECT isbn, barcode FROM books WHERE isbn`, isbns, func(isbn, barcode string) { isbnHas[isbn] = barcode != "" })
+		each(q, `SELECT live_source_id, '' FROM books WHERE live_source_id`, sources, func(source, _ string) { known[source] = true })
+		return err
 	})
-	each(`SELECT barcode, '' FROM books WHERE barcode`, barcodes, func(barcode, _ string) { label[barcode] = own })
-	each(`SELECT isbn, barcode FROM books WHERE isbn`, isbns, func(isbn, barcode string) { isbnHas[isbn] = barcode != "" })
-	each(`SELECT live_source_id, '' FROM books WHERE live_source_id`, sources, func(source, _ string) { known[source] = true })
+	if err == nil {
+		err = t.dropCopies(ctx, gone)
+	}
 	if err != nil {
 		return nil, err
 	}

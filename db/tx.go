@@ -173,6 +173,16 @@ func (t *tx) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, t.until)
 }
 
+// apart has fn read what is to be locked, on a connection of its own: at REPEATABLE READ all that a transaction reads without a lock is as
+// of its first such look, which thus comes once it has its locks. SQLite's writers are alone, and see what they have written; and where
+// there is one connection in all, there is no other.
+func (t *tx) apart(ctx context.Context, fn func(querier) error) error {
+	if t.s.database.Engine == connect.SQLite || t.s.database.Reads == t.s.database.Writes {
+		return fn(t)
+	}
+	return t.s.read(ctx, fn)
+}
+
 // null stores "" as NULL, for what is not known.
 func null(s string) any {
 	if s == "" {
