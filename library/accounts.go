@@ -8,9 +8,9 @@ const MaxAmount = 1_000_000_000
 // The refusals about accounts.
 var (
 	// ErrExceedsBalance: a payment or a waiver is of no more than what is owed.
-	ErrExceedsBalance = &Error{Kind: Conflict, Code: "exceeds_balance", Title: "More than is owed", Message: "The user does not owe as much."}
+	ErrExceedsBalance = &Error{Kind: Conflict, Code: "exceeds_balance", Title: "More than is owed", Message: "The user owes less than that."}
 	// ErrHasBalance: who owes something cannot be deleted.
-	ErrHasBalance = &Error{Kind: Conflict, Code: "has_balance", Title: "Owes something", Message: "Who owes something cannot be deleted: it has to be paid or waived first."}
+	ErrHasBalance = &Error{Kind: Conflict, Code: "has_balance", Title: "Owes something", Message: "A user who owes something cannot be deleted: it has to be paid or waived first."}
 )
 
 // Account is what a user owes and has owed, in whole units of money.

@@ -32,7 +32,7 @@ var (
 	// ErrPreconditionFailed: somebody has changed it since the caller read it, or it is there where the caller wants it not to be.
 	ErrPreconditionFailed = &Error{Kind: Precondition, Code: "precondition_failed", Title: "Changed in the meantime", Message: "It is not as it was when it was read; nothing was changed. Read it again, and decide anew."}
 	// ErrIdempotencyKeyReused: an Idempotency-Key is for one request only.
-	ErrIdempotencyKeyReused = &Error{Kind: Invalid, Code: "idempotency_key_reused", Title: "Idempotency key reused", Message: "This idempotency key came with another request before."}
+	ErrIdempotencyKeyReused = &Error{Kind: Invalid, Code: "idempotency_key_reused", Title: "Idempotency key reused", Message: "This idempotency key was used for another request before."}
 	// ErrIdempotencyKeyInUse: the first of two requests with one key has not ended yet.
 	ErrIdempotencyKeyInUse = &Error{Kind: Conflict, Code: "idempotency_key_in_use", Title: "Idempotency key in use", Message: "The request with this idempotency key is still being carried out."}
 	// ErrUnavailable: the database cannot do it now, and nothing was changed.
@@ -40,7 +40,7 @@ var (
 	// ErrStorageFull: no write goes through until somebody makes room, and nothing was changed. Reads go on.
 	ErrStorageFull = &Error{Kind: Unavailable, Code: "storage_full", Title: "No room left", Message: "The disk of the library's database is full; nothing was changed. Writing goes on once there is room again."}
 	// ErrOverloaded: too many are waiting already, and nothing was changed.
-	ErrOverloaded = &Error{Kind: Unavailable, Code: "overloaded", Title: "Too busy now", Message: "The library has more to do than it can right now; nothing was changed. Try again in a moment."}
+	ErrOverloaded = &Error{Kind: Unavailable, Code: "overloaded", Title: "Too busy now", Message: "The library is too busy right now; nothing was changed. Try again in a moment."}
 	// ErrUnknownOutcome: the connection broke while the database was committing, and it could not be found out what came of it.
 	ErrUnknownOutcome = &Error{Kind: Unavailable, Code: "unknown_outcome", Title: "Outcome unknown", Message: "The connection to the library's database broke before it said whether this was done. Look before you try again."}
 )

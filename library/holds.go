@@ -17,7 +17,7 @@ var (
 	// ErrOnHold: no copy is free for this user, or for this loan to go on, since others wait for the book.
 	ErrOnHold = &Error{Kind: Conflict, Code: "on_hold", Title: "On hold for others", Message: "Others wait for this book."}
 	// ErrHasHolds: what somebody waits for, or who waits, cannot be deleted.
-	ErrHasHolds = &Error{Kind: Conflict, Code: "has_holds", Title: "On hold", Message: "What is on hold, or who has a hold, cannot be deleted."}
+	ErrHasHolds = &Error{Kind: Conflict, Code: "has_holds", Title: "On hold", Message: "A book that is on hold, or a user who has a hold, cannot be deleted."}
 	// ErrCopiesOnHold: more copies are out or set aside for holds than the book would have.
 	ErrCopiesOnHold = &Error{Kind: Conflict, Code: "copies_on_hold", Title: "More copies are on hold", Message: "More copies of the book are out, or set aside for holds, than it would have.",
 		Fields: []FieldError{{Field: "copies", Message: "must not be fewer than the copies that are out or set aside for holds"}}}

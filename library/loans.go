@@ -27,7 +27,7 @@ var (
 	// ErrLoanNotFound is the refusal where a loan is named by its id.
 	ErrLoanNotFound = &Error{Kind: NotFound, Code: "loan_not_found", Title: "No such loan", Message: "There is no such loan."}
 	// ErrHasOpenLoans: what is lent, or who has a loan, cannot be deleted.
-	ErrHasOpenLoans = &Error{Kind: Conflict, Code: "has_open_loans", Title: "Still on loan", Message: "What is lent, or who has a book out, cannot be deleted."}
+	ErrHasOpenLoans = &Error{Kind: Conflict, Code: "has_open_loans", Title: "Still on loan", Message: "A book that is on loan, or a user who has one, cannot be deleted."}
 )
 
 // Loan is a copy of a book in the hands of a user, or one that was: it stays when it is returned, and when its book or its user is

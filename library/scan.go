@@ -106,9 +106,9 @@ type Candidate struct {
 
 // The refusals of what is scanned.
 var (
-	ErrUnknownCode = &Error{Kind: NotFound, Code: "unknown_code", Title: "Unknown code", Message: "The code is no card number, barcode or ISBN of this library's."}
+	ErrUnknownCode = &Error{Kind: NotFound, Code: "unknown_code", Title: "Unknown code", Message: "The code is not a card number, barcode or ISBN of this library."}
 	// ErrWhichUser has the Candidates.
-	ErrWhichUser = &Error{Kind: Conflict, Code: "which_user", Title: "Who had it?", Message: "The copy may be one of several people's: say whose, by user_id."}
+	ErrWhichUser = &Error{Kind: Conflict, Code: "which_user", Title: "Who had it?", Message: "Several users may have had this copy: say which of them, by user_id."}
 	// ErrWhichCopy: the loan names no copy, and all that the book has are labelled.
 	ErrWhichCopy = &Error{Kind: Conflict, Code: "which_copy", Title: "Which copy?", Message: "The loan names no copy, and it may be one of several: say which, by its barcode."}
 )
