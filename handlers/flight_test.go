@@ -68,7 +68,7 @@ func (r *reading) ask(t *testing.T, headers ...string) <-chan string {
 			return
 		}
 		body, _ := io.ReadAll(response.Body)
-		answered <- fmt.Sprint(response.StatusCode, " ", string(body))
+		answered <- fmt.Sprint(response.StatusCode, " ", string(body)) + response.Header.Get("Link") + response.Header.Get("Next-Cursor")
 	}()
 	return answered
 }
@@ -117,6 +117,27 @@ func TestFlights(t *testing.T) {
 	if n := r.flights.Asks(); n != 0 {
 		t.Errorf("%d reads are left", n)
 	}
+}
+
+// TestFlights_page: what leads to the next page is shared, too.
+func TestFlights_page(t *testing.T) {
+	r := newReading()
+	first := r.ask(t)
+	<-r.begun
+	leader := r.ask(t)
+	r.joined(0)
+	follower := r.ask(t)
+	r.joined(1)
+	r.end <- nil
+	want(t, first, "200 run 1")
+	<-r.begun
+	r.end <- func(c *fiber.Ctx) error {
+		c.Set("Link", "<link>")
+		c.Set("Next-Cursor", "cursor")
+		return c.SendString("page ")
+	}
+	want(t, leader, "200 page <link>cursor")
+	want(t, follower, "200 page <link>cursor")
 }
 
 // TestFlights_failure: an error, a refusal or a panic is the leader's alone.
