@@ -157,7 +157,7 @@ func cityRequests(z dbtest.Size) map[string][]string {
 		"list-user-loans": get(fmt.Sprintf("/users/%d/loans?limit=20", user), fmt.Sprintf("/users/%d/loans?limit=20&status=open", dbtest.LongHistoryUser)),
 		"get-account":     get(fmt.Sprintf("/users/%d/account?limit=20", user), fmt.Sprintf("/users/%d/account?limit=20", dbtest.LongHistoryUser)),
 		"list-keys":       get("/keys/"),
-		"list-holds":      get("/holds/?limit=20", "/holds/?limit=20&status=ready", "/holds/?limit=20&status=waiting"),
+		"list-holds":      get("/holds/?limit=20", "/holds/?limit=20&status=ready", "/holds/?limit=20&status=waiting", "/holds/?limit=20&status=expired"),
 		"list-book-holds": get(fmt.Sprintf("/books/%d/holds?limit=20", z.LongQueueBook()), fmt.Sprintf("/books/%d/holds?limit=20&status=ready", book)),
 		"list-user-holds": get(fmt.Sprintf("/users/%d/holds?limit=20", user)),
 		"get-stats":       get("/stats?days=366"),

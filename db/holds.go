@@ -343,6 +343,8 @@ func (s *Store) FindHolds(ctx context.Context, f library.HoldFilter, p library.H
 		switch {
 		case f.UserID != 0:
 			rows, err = v.holdsOfUser(ctx, f, p)
+		case f.Shelf() && f.Status == library.HoldExpired:
+			rows, err = v.expiredHolds(ctx, p)
 		case f.Shelf():
 			rows, err = v.readyHolds(ctx, p)
 		default:
@@ -487,50 +489,118 @@ func (v bookView) countWaiting(ctx context.Context, after library.HoldPlace, row
 // readyHolds reads the shelf: what is stored as ready and has not lapsed, from its index, and what has become ready since in the queues
 // of books whose ready holds have lapsed.
 func (v bookView) readyHolds(ctx context.Context, p library.HoldPage) ([]holdRow, error) {
-	type place struct {
-		id    int64
-		until library.Date
-	}
-	from := max(p.After.ReadyUntil, v.today)
-	places, err := collect(ctx, v, func(scan func(...any) error) (h place, err error) { return h, scan(&h.id, &h.until) },
-		`SELECT h.id, h.shelf_until FROM holds h`+v.dialect.indexed(`holds_shelf`)+`
-		WHERE h.shelf_until >= ? AND (h.shelf_until > ? OR h.id > ?) ORDER BY h.shelf_until, h.id LIMIT ?`,
-		[]any{from, p.After.ReadyUntil, p.After.ID, p.Limit + 1})
+	places, err := v.shelfPlaces(ctx, `shelf_until`, `holds_shelf`, `
+		h.shelf_until >= ? AND (h.shelf_until > ? OR h.id > ?) ORDER BY h.shelf_until, h.id LIMIT ?`,
+		max(p.After.ReadyUntil, v.today), p.After.ReadyUntil, p.After.ID, p.Limit+1)
 	if err != nil {
 		return nil, err
 	}
-	lapsed, err := collect(ctx, v, scanID, `
-		SELECT DISTINCT h.book_id FROM holds h`+v.dialect.indexed(`holds_shelf`)+` JOIN books b ON b.id = h.book_id WHERE h.shelf_until < ? AND b.holds > b.set_aside`, []any{v.today})
-	if err != nil {
-		return nil, err
-	}
-	shelves, err := v.shelves(ctx, lapsed)
+	shelves, err := v.lapsedQueues(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, sh := range shelves {
 		for _, h := range sh.queue.Holds {
-			if behind := cmp.Or(cmp.Compare(h.ReadyUntil, p.After.ReadyUntil), cmp.Compare(h.ID, p.After.ID)) > 0; h.Ready && h.Changed && behind {
-				places = append(places, place{h.ID, h.ReadyUntil})
+			if at := (library.HoldPlace{ID: h.ID, ReadyUntil: h.ReadyUntil}); h.Ready && h.Changed && byLapse(at, p.After) > 0 {
+				places = append(places, at)
 			}
 		}
 	}
-	slices.SortFunc(places, func(a, b place) int { return cmp.Or(cmp.Compare(a.until, b.until), cmp.Compare(a.id, b.id)) })
-	places = places[:min(len(places), p.Limit+1)]
+	slices.SortFunc(places, byLapse)
+	rows, err := v.holdsAt(ctx, places[:min(len(places), p.Limit+1)])
+	if err == nil {
+		rows, err = v.holdsToday(ctx, rows)
+	}
+	rows = slices.DeleteFunc(rows, func(h holdRow) bool { return h.Status != library.HoldReady }) // what was picked up meanwhile
+	slices.SortFunc(rows, func(a, b holdRow) int { return byLapse(a.place(), b.place()) })
+	return rows, err
+}
+
+// expiredHolds reads what was not picked up, what has expired last first: what is stored so, what is stored as ready and has lapsed
+// since, and of the queues behind that who was next, and has let it lapse, too.
+func (v bookView) expiredHolds(ctx context.Context, p library.HoldPage) ([]holdRow, error) {
+	before := p.After
+	if before.ID == 0 || before.ReadyUntil >= v.today {
+		before = library.HoldPlace{ReadyUntil: v.today}
+	}
+	args := []any{before.ReadyUntil, before.ReadyUntil, before.ID, p.Limit + 1}
+	places, err := v.shelfPlaces(ctx, `ready_until`, `holds_expired`, `
+		h.outcome = 'expired' AND h.ready_until <= ? AND (h.ready_until < ? OR h.id < ?) ORDER BY h.ready_until DESC, h.id DESC LIMIT ?`, args...)
+	if err != nil {
+		return nil, err
+	}
+	lapsed, err := v.shelfPlaces(ctx, `shelf_until`, `holds_shelf`, `
+		h.shelf_until <= ? AND (h.shelf_until < ? OR h.id < ?) ORDER BY h.shelf_until DESC, h.id DESC LIMIT ?`, args...)
+	if err != nil {
+		return nil, err
+	}
+	shelves, err := v.lapsedQueues(ctx)
+	if err != nil {
+		return nil, err
+	}
+	next := map[int64]library.QueuedHold{} // those that are stored as waiting
+	for _, sh := range shelves {
+		for _, h := range sh.queue.Closed {
+			if at := (library.HoldPlace{ID: h.ID, ReadyUntil: h.ReadyUntil}); h.Changed && byLapse(at, before) < 0 {
+				next[h.ID], lapsed = h, append(lapsed, at)
+			}
+		}
+	}
+	places = append(places, lapsed...)
+	slices.SortFunc(places, func(a, b library.HoldPlace) int { return byLapse(b, a) })
+	rows, err := v.holdsAt(ctx, places[:min(len(places), p.Limit+1)])
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		r := &rows[i]
+		if h, ok := next[r.ID]; ok {
+			r.ReadyOn, r.ReadyUntil = &h.ReadyOn, &h.ReadyUntil
+		}
+		if r.ClosedOn == nil && r.ReadyUntil != nil {
+			closedOn := *r.ReadyUntil + 1
+			r.Status, r.ClosedOn = library.HoldExpired, &closedOn
+		}
+	}
+	rows = slices.DeleteFunc(rows, func(h holdRow) bool { return h.Status != library.HoldExpired }) // what was closed otherwise meanwhile
+	slices.SortFunc(rows, func(a, b holdRow) int { return byLapse(b.place(), a.place()) })
+	return rows, nil
+}
+
+// byLapse compares by the last day on which a copy is set aside.
+func byLapse(a, b library.HoldPlace) int {
+	return cmp.Or(cmp.Compare(a.ReadyUntil, b.ReadyUntil), cmp.Compare(a.ID, b.ID))
+}
+
+// place is where a hold for which a copy is or was set aside is in the order of byLapse.
+func (r holdRow) place() library.HoldPlace {
+	return library.HoldPlace{ID: r.ID, ReadyUntil: *r.ReadyUntil}
+}
+
+// shelfPlaces reads the places of holds from an index that begins with day.
+func (v bookView) shelfPlaces(ctx context.Context, day, index, where string, args ...any) ([]library.HoldPlace, error) {
+	return collect(ctx, v, func(scan func(...any) error) (h library.HoldPlace, err error) { return h, scan(&h.ID, &h.ReadyUntil) },
+		`SELECT h.id, h.`+day+` FROM holds h`+v.dialect.indexed(index)+` WHERE `+where, args)
+}
+
+// lapsedQueues are the queues in which somebody waits behind a hold that has lapsed, and nobody has written since.
+func (v bookView) lapsedQueues(ctx context.Context) (map[int64]*shelf, error) {
+	books, err := collect(ctx, v, scanID, `
+		SELECT DISTINCT h.book_id FROM holds h`+v.dialect.indexed(`holds_shelf`)+` JOIN books b ON b.id = h.book_id WHERE h.shelf_until < ? AND b.holds > b.set_aside`, []any{v.today})
+	if err != nil {
+		return nil, err
+	}
+	return v.shelves(ctx, books)
+}
+
+// holdsAt reads the holds of places.
+func (v bookView) holdsAt(ctx context.Context, places []library.HoldPlace) ([]holdRow, error) {
 	if len(places) == 0 {
 		return nil, nil
 	}
 	var ids []any
 	for _, h := range places {
-		ids = append(ids, h.id)
+		ids = append(ids, h.ID)
 	}
-	rows, err := collect(ctx, v, scanHold, selectHold+`, 0 FROM holds h`+joinHold+` WHERE h.id IN (`+marks(len(ids))+`)`, ids)
-	if err == nil {
-		rows, err = v.holdsToday(ctx, rows)
-	}
-	rows = slices.DeleteFunc(rows, func(h holdRow) bool { return h.Status != library.HoldReady }) // what was picked up meanwhile
-	slices.SortFunc(rows, func(a, b holdRow) int {
-		return cmp.Or(cmp.Compare(*a.ReadyUntil, *b.ReadyUntil), cmp.Compare(a.ID, b.ID))
-	})
-	return rows, err
+	return collect(ctx, v, scanHold, selectHold+`, 0 FROM holds h`+joinHold+` WHERE h.id IN (`+marks(len(ids))+`)`, ids)
 }

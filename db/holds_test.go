@@ -23,8 +23,8 @@ func queueOf(t testing.TB, s *db.Store, book int64) (list []string) {
 }
 
 func shortly(h library.Hold) string {
-	if h.Status == library.HoldReady {
-		return fmt.Sprintf("%d ready until %s", h.UserID, h.ReadyUntil)
+	if h.Status == library.HoldReady || h.Status == library.HoldExpired {
+		return fmt.Sprintf("%d %s until %s", h.UserID, h.Status, h.ReadyUntil)
 	}
 	return fmt.Sprintf("%d %s at %d", h.UserID, h.Status, h.Position)
 }
@@ -416,12 +416,22 @@ func TestHold_lists(t *testing.T) {
 			}
 			return n
 		}
+		var first, then []string // what expires on the first day, and on the second, the latest first
+		for i, u := range waiters {
+			if i%3 == 2 { // the second ones of every other book
+				then = append([]string{sprint(u.ID, " expired until 2026-03-08")}, then...)
+			} else {
+				first = append([]string{sprint(u.ID, " expired until 2026-03-04")}, first...)
+			}
+		}
 		for _, day := range []struct {
 			name                 string
 			days                 int
 			shelf, waiting, free int
+			expired              []string
 		}{
-			{"as it was written", 0, 6, 3, 0}, {"the first have lapsed", 4, 3, 0, 3}, {"the last day of the others", 3, 3, 0, 3}, {"all have", 1, 0, 0, 6},
+			{"as it was written", 0, 6, 3, 0, nil}, {"the first have lapsed", 4, 3, 0, 3, first},
+			{"the last day of the others", 3, 3, 0, 3, first}, {"all have", 1, 0, 0, 6, append(then, first...)},
 		} {
 			c.addDays(day.days)
 			shelf, waiting := all(library.HoldFilter{Status: library.HoldReady}), all(library.HoldFilter{Status: library.HoldWaiting})
@@ -443,6 +453,12 @@ func TestHold_lists(t *testing.T) {
 			}
 			same(t, day.name+": by user and by book", ofBooks, ofUsers)
 			same(t, day.name+": by queue and by book", ofBooks, all(library.HoldFilter{}))
+			same(t, day.name+": expired", day.expired, all(library.HoldFilter{Status: library.HoldExpired}))
+		}
+		for i, b := range books { // a write stores what has expired, and the list stays what it was
+			_, err := s.Borrow(ctx, b.ID, newUser(t, s).ID)
+			refused(t, err, "")
+			same(t, sprint("expired, with ", i+1, " books written"), append(then, first...), all(library.HoldFilter{Status: library.HoldExpired}))
 		}
 		for _, f := range []library.HoldFilter{{BookID: 1 << 40}, {UserID: 1 << 40}} {
 			if _, _, err := s.FindHolds(ctx, f, library.HoldPage{Limit: 1}); library.CodeOf(err) != "book_not_found" && library.CodeOf(err) != "user_not_found" {

@@ -318,6 +318,8 @@ type tab struct {
 	ctx    context.Context
 	mu     sync.Mutex
 	faults []string
+	// refused are the answers that were no success, and what had no answer: told where a test fails.
+	refused []string
 	// clicked is where and when, by the page's own clock, the mouse was last pressed: x, y, ms.
 	clicked []float64
 }
@@ -364,9 +366,12 @@ func (s *server) open(path string) *tab {
 	p := &tab{t: s.t, ctx: ctx}
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
-			s.t.Logf("the page showed:\n%s", p.text("body"))
+			s.t.Logf("the page showed, at %s:\n%s", eval[string](p, `location.href + ", " + document.readyState`), p.text("body"))
 		}
 		p.mu.Lock()
+		if s.t.Failed() {
+			s.t.Logf("what the page asked for and did not get:\n%s", strings.Join(p.refused, "\n"))
+		}
 		for _, f := range p.faults {
 			s.t.Errorf("in the page: %s", f)
 		}
@@ -402,6 +407,10 @@ func (p *tab) hear(event any) {
 	case *log.EventEntryAdded:
 		if (e.Entry.Level == "error" || e.Entry.Level == "warning") && e.Entry.Source != "network" {
 			fault = e.Entry.Text
+		} else if e.Entry.Source == "network" {
+			p.mu.Lock()
+			p.refused = append(p.refused, e.Entry.Text+" "+e.Entry.URL)
+			p.mu.Unlock()
 		}
 	case *page.EventJavascriptDialogOpening: // leaving with scans in the queue
 		go chromedp.Call(p.ctx, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})

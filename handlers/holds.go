@@ -39,8 +39,9 @@ func (a *api) holds() []route {
 		newRoute(operation{
 			Method: "GET", Path: "/holds/", ID: "list-holds", Tag: tagHolds, Success: 200, Role: desk,
 			Summary: "List the holds",
-			Text:    "Those that are active, by book and in the order of its queue. With status=ready they are the holds shelf: what lapses first comes first.",
-			Codes:   reads(),
+			Text: "Those that are active, by book and in the order of its queue. With status=ready they are the holds shelf: what lapses first comes first. " +
+				"With status=expired they are those that were not picked up, the latest first: the copy is for who is next, or goes back to its ordinary place.",
+			Codes: reads(),
 		}, a.listHolds),
 	}
 }
@@ -50,11 +51,11 @@ type Hold struct {
 	ID         int64         `json:"id" minimum:"1" example:"1"`
 	Book       LoanBook      `json:"book"`
 	User       LoanUser      `json:"user"`
-	Status     string        `json:"status" enum:"waiting,ready" example:"waiting"`
-	Position   *int          `json:"position" minimum:"1" example:"1" doc:"The place among those who wait, 1 for who is next; null while a copy is set aside."`
+	Status     string        `json:"status" enum:"waiting,ready,expired" example:"waiting"`
+	Position   *int          `json:"position" minimum:"1" example:"1" doc:"The place among those who wait, 1 for who is next; null unless the hold waits."`
 	PlacedOn   library.Date  `json:"placed_on" format:"date" example:"2026-01-01"`
-	ReadyOn    *library.Date `json:"ready_on" format:"date" example:"2026-01-10" doc:"Since when a copy is set aside; null while the hold waits."`
-	ReadyUntil *library.Date `json:"ready_until" format:"date" example:"2026-01-13" doc:"The last day on which the copy is set aside; null while the hold waits."`
+	ReadyOn    *library.Date `json:"ready_on" format:"date" example:"2026-01-10" doc:"Since when a copy is or was set aside; null while the hold waits."`
+	ReadyUntil *library.Date `json:"ready_until" format:"date" example:"2026-01-13" doc:"The last day on which the copy is or was set aside; null while the hold waits."`
 	PlacedBy   *DoneBy       `json:"placed_by" doc:"Who placed it; null where nobody is known."`
 }
 
@@ -92,16 +93,27 @@ func (a *api) cancelHold(ctx context.Context, in *LoanInput) (*struct{}, error) 
 	return nil, a.store.CancelHold(in.withKey(ctx), in.BookID, in.UserID)
 }
 
-// HoldQuery asks for a page of active holds.
+// HoldQuery asks for a page of the active holds of a book or a user.
 type HoldQuery struct {
-	ListQuery
+	HoldPageQuery
 	Status string `query:"status" enum:"ready,waiting" doc:"Only holds for which a copy is set aside, or that wait for one."`
+}
+
+// HoldsQuery asks for a page of the holds of all.
+type HoldsQuery struct {
+	HoldPageQuery
+	Status string `query:"status" enum:"ready,waiting,expired" doc:"Only holds for which a copy is set aside, that wait for one, or that were not picked up."`
+}
+
+// HoldPageQuery asks for a page of holds.
+type HoldPageQuery struct {
+	ListQuery
 
 	after [2]int64
 }
 
 // Resolve reads the cursor.
-func (q *HoldQuery) Resolve(ctx huma.Context) []error {
+func (q *HoldPageQuery) Resolve(ctx huma.Context) []error {
 	errs := q.ListQuery.Resolve(ctx)
 	at, ok := readCursor(q.Cursor, 2)
 	if !ok || at[0] < 0 {
@@ -112,8 +124,7 @@ func (q *HoldQuery) Resolve(ctx huma.Context) []error {
 }
 
 // listed answers with one page of a list at path. What it is in the order of stands in the cursor before the id.
-func (q HoldQuery) listed(ctx context.Context, a *api, path string, f library.HoldFilter) (*pageOutput[Hold], error) {
-	f.Status = library.HoldStatus(q.Status)
+func (q HoldPageQuery) listed(ctx context.Context, a *api, path string, f library.HoldFilter) (*pageOutput[Hold], error) {
 	p := library.HoldPage{Limit: q.Limit, After: library.HoldPlace{ID: q.after[1], BookID: q.after[0]}}
 	if f.Shelf() {
 		p.After = library.HoldPlace{ID: q.after[1], ReadyUntil: library.Date(min(q.after[0], 1<<30))}
@@ -130,8 +141,8 @@ func (q HoldQuery) listed(ctx context.Context, a *api, path string, f library.Ho
 		return out, nil
 	}
 	filters := url.Values{}
-	if q.Status != "" {
-		filters.Set("status", q.Status)
+	if f.Status != "" {
+		filters.Set("status", string(f.Status))
 	}
 	cursor := makeCursor(next.BookID, next.ID)
 	if f.Shelf() {
@@ -141,20 +152,20 @@ func (q HoldQuery) listed(ctx context.Context, a *api, path string, f library.Ho
 	return out, nil
 }
 
-func (a *api) listHolds(ctx context.Context, in *HoldQuery) (*pageOutput[Hold], error) {
-	return in.listed(ctx, a, "/holds/", library.HoldFilter{})
+func (a *api) listHolds(ctx context.Context, in *HoldsQuery) (*pageOutput[Hold], error) {
+	return in.listed(ctx, a, "/holds/", library.HoldFilter{Status: library.HoldStatus(in.Status)})
 }
 
 func (a *api) listBookHolds(ctx context.Context, in *struct {
 	HoldQuery
 	BookPath
 }) (*pageOutput[Hold], error) {
-	return in.listed(ctx, a, "/books/"+positive(in.BookID)+"/holds", library.HoldFilter{BookID: in.BookID})
+	return in.listed(ctx, a, "/books/"+positive(in.BookID)+"/holds", library.HoldFilter{BookID: in.BookID, Status: library.HoldStatus(in.Status)})
 }
 
 func (a *api) listUserHolds(ctx context.Context, in *struct {
 	HoldQuery
 	UserPath
 }) (*pageOutput[Hold], error) {
-	return in.listed(ctx, a, "/users/"+positive(in.UserID)+"/holds", library.HoldFilter{UserID: in.UserID})
+	return in.listed(ctx, a, "/users/"+positive(in.UserID)+"/holds", library.HoldFilter{UserID: in.UserID, Status: library.HoldStatus(in.Status)})
 }

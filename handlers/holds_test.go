@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/google/go-cmp/cmp"
@@ -52,7 +53,7 @@ func TestHolds(t *testing.T) {
 			t.Errorf("returned %v", returned)
 		}
 		for path, n := range map[string]int{"/holds/": 3, "/holds/?status=ready": 1, "/holds/?status=waiting": 2, "/books/1/holds?status=ready": 1, "/users/2/holds": 1,
-			"/users/2/holds?status=waiting": 0, "/users/1/holds": 0} {
+			"/users/2/holds?status=waiting": 0, "/users/1/holds": 0, "/holds/?status=expired": 0} {
 			if got := call(t, app, "GET", path, "").want(200).list(); len(got) != n {
 				t.Errorf("%s: got %v, want %d", path, got, n)
 			}
@@ -67,11 +68,46 @@ func TestHolds(t *testing.T) {
 		if aside, _ := back["set_aside_for"].(map[string]any); aside["hold_id"] != 3. || back["balance"] != 0. {
 			t.Errorf("returned %v", back)
 		}
-		for query, at := range map[string]string{"status=expired": "query.status", "cursor=1": "query.cursor", "cursor=-1.2": "query.cursor", "cursor=x.1": "query.cursor"} {
+		for query, at := range map[string]string{"status=fulfilled": "query.status", "cursor=1": "query.cursor", "cursor=-1.2": "query.cursor", "cursor=x.1": "query.cursor"} {
 			call(t, app, "GET", "/holds/?"+query, "").problem(422, "invalid", at)
 		}
+		call(t, app, "GET", "/books/1/holds?status=expired", "").problem(422, "invalid", "query.status")
 		call(t, app, "GET", "/books/9/holds", "").problem(404, "book_not_found")
 		call(t, app, "GET", "/users/9/holds", "").problem(404, "user_not_found")
+	})
+}
+
+// TestHolds_expired: what was not picked up is listed page by page, the latest first, from the day on which it has expired.
+func TestHolds_expired(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		app := newApp(d.Open(t, atTime(&now)))
+		for _, name := range []string{"Ada", "Bob", "Cem"} {
+			call(t, app, "POST", "/users/", sprint(`{"name":%q}`, name)).want(201)
+		}
+		call(t, app, "POST", "/books/", `{"title":"Emma","author":"Jane Austen"}`).want(201)
+		call(t, app, "POST", "/books/1/borrow/1", "").want(200)
+		call(t, app, "POST", "/books/1/holds/2", "").want(201)
+		call(t, app, "POST", "/books/1/holds/3", "").want(201)
+		call(t, app, "POST", "/books/1/return/1", "").want(200)
+		for days, want := range []string{"[]", "[]", "[]", "[]", "[Bob until 2026-03-04]", "[Bob until 2026-03-04]", "[Bob until 2026-03-04]", "[Bob until 2026-03-04]",
+			"[Cem until 2026-03-08 Bob until 2026-03-04]"} {
+			now = time.Date(2026, 3, 1+days, 12, 0, 0, 0, time.UTC)
+			var got []string
+			for path := "/holds/?status=expired&limit=1"; path != ""; {
+				a := call(t, app, "GET", path, "").want(200)
+				for _, h := range a.list() {
+					if h["status"] != "expired" || h["position"] != nil {
+						t.Errorf("got %v", h)
+					}
+					got = append(got, sprint("%s until %s", h["user"].(map[string]any)["name"], h["ready_until"]))
+				}
+				path = a.next()
+			}
+			if sprint("%v", got) != want {
+				t.Errorf("on %s: got %v, want %s", now.Format(time.DateOnly), got, want)
+			}
+		}
 	})
 }
 

@@ -215,12 +215,15 @@ func (q *Queue) FreeFrom(p Policy) *Date {
 // HoldFilter says which holds a list has; what is zero does not matter.
 type HoldFilter struct {
 	BookID, UserID int64
-	// Status is HoldReady or HoldWaiting; "" is both.
+	// Status is HoldReady or HoldWaiting; "" is both. HoldExpired is for a list of all books and all users only.
 	Status HoldStatus
 }
 
-// Shelf reports whether the list is what stands ready, in the order in which it lapses: of all books and all users.
-func (f HoldFilter) Shelf() bool { return f.Status == HoldReady && f.BookID == 0 && f.UserID == 0 }
+// Shelf reports whether the list is what stands on the holds shelf, or should stand there no longer, in the order in which it lapses: of
+// all books and all users.
+func (f HoldFilter) Shelf() bool {
+	return (f.Status == HoldReady || f.Status == HoldExpired) && f.BookID == 0 && f.UserID == 0
+}
 
 // HoldPlace is the place of a hold in a list: BookID counts where the list is in the order of the queues, ReadyUntil where it is
 // the shelf's.
@@ -247,8 +250,9 @@ type Holds interface {
 	// CancelHold gives up a user's place in the queue for a book. If a copy was set aside for it, it is now for who is next.
 	// Refusals: ErrUserNotFound, ErrBookNotFound, ErrHoldNotFound.
 	CancelHold(ctx context.Context, bookID, userID int64) error
-	// FindHolds returns one page of the active holds that f says: by book and then in the order of the queue, those of one user in the
-	// order in which they were placed, and the shelf by what lapses first. next is the place to go on after, zero on the last page.
+	// FindHolds returns one page of the holds that f says, the active ones unless it says HoldExpired: by book and then in the order of the
+	// queue, those of one user in the order in which they were placed, the shelf by what lapses first, and what has expired by what did so
+	// last. next is the place to go on after, zero on the last page.
 	// Refusals: ErrBookNotFound or ErrUserNotFound for the one that f names.
 	FindHolds(ctx context.Context, f HoldFilter, p HoldPage) (holds []Hold, next HoldPlace, err error)
 }

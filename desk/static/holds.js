@@ -7,26 +7,41 @@ import { words } from "./words.js";
 
 const text = words.holds;
 
-const kinds = [["ready", text.ready, text.noReady], ["waiting", text.waiting, text.noWaiting]];
+// The lists: status, heading, what is said where there is none, what is said below it, and how many at once.
+const kinds = [
+  ["ready", text.ready, text.noReady, text.putBack, 100],
+  ["expired", text.expired, text.noExpired, text.takeOff, 20],
+  ["waiting", text.waiting, text.noWaiting, text.how, 100],
+];
+
+const nameOf = (h) => h.user.name ?? words.desk.someone;
+
+// What is said of a hold: until when a copy is or was set aside, and for whom it is now, or since when somebody waits.
+function days(h, data) {
+  if (h.status === "waiting") return text.since(h.placed_on);
+  if (h.status === "ready") return text.until(h.ready_until);
+  const next = data.ready.items.find((r) => r.book.id === h.book.id);
+  return next ? html`${text.until(h.ready_until)}. ${text.nowFor(nameOf(next))}` : text.until(h.ready_until);
+}
 
 export const holdsScreen = {
   title: text.title,
   async load() {
-    const pages = await Promise.all(kinds.map(([status]) => get(`holds/?status=${status}&limit=100`)));
+    const pages = await Promise.all(kinds.map(([status, , , , limit]) => get(`holds/?status=${status}&limit=${limit}`)));
     return Object.fromEntries(kinds.map(([status], i) => [status, { items: pages[i].data, next: pages[i].next }]));
   },
   view: ({ data }) => html`
     <div class="head"><h1 tabindex="-1">${text.title}</h1><span class="noprint">${button(text.print, () => print())}</span></div>
-    ${kinds.map(([status, title, none]) => html`
+    ${kinds.map(([status, title, none, hint]) => html`
       <h2>${title}</h2>
       ${data[status].items.length ? nothing : html`<p class="quiet">${none}</p>`}
       <ul class="rows">${data[status].items.map((h) => html`<li>
         <span class="what"><a href="#book/${h.book.id}">${h.book.title}</a>
-          <span class="quiet"><a href="#member/${h.user.id}">${h.user.name ?? words.desk.someone}</a> ${h.ready_until ? text.until(h.ready_until) : text.since(h.placed_on)}</span></span>
-        <span class="buttons noprint">
-          ${status === "ready" ? button(words.desk.printHold, () => printHold({ title: h.book.title, name: h.user.name ?? words.desk.someone, until: h.ready_until })) : nothing}
-          ${asked(text.cancel, words.member.cancelSure(h.user.name ?? words.desk.someone), () => act(() => write("DELETE", `books/${h.book.id}/holds/${h.user.id}`), text.cancelled))}
-        </span></li>`)}</ul>
+          <span class="quiet"><a href="#member/${h.user.id}">${nameOf(h)}</a> ${days(h, data)}</span></span>
+        ${status === "expired" ? nothing : html`<span class="buttons noprint">
+          ${status === "ready" ? button(words.desk.printHold, () => printHold({ title: h.book.title, name: nameOf(h), until: h.ready_until })) : nothing}
+          ${asked(text.cancel, words.member.cancelSure(nameOf(h)), () => act(() => write("DELETE", `books/${h.book.id}/holds/${h.user.id}`), text.cancelled))}
+        </span>`}</li>`)}</ul>
       ${moreButton(data[status], text.more)}
-      <p class="quiet noprint">${status === "ready" ? text.putBack : text.how}</p>`)}`,
+      <p class="quiet noprint">${hint}</p>`)}`,
 };

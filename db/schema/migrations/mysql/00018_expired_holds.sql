@@ -1,0 +1,1 @@
+CREATE INDEX holds_expired ON holds (outcome, ready_until);
