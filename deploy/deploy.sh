@@ -58,7 +58,7 @@ locate() { # finds the account and the region, or says what is missing
   [ -n "$AWS_REGION" ] || { AWS_REGION=$(aws configure get region) && region_from="of the profile"; } ||
     die "which region? AWS_REGION=eu-west-3, or \"aws configure set region eu-west-3\""
   export AWS_REGION AWS_DEFAULT_REGION=$AWS_REGION
-  account=$(aws sts get-caller-identity --query '[Account, Arn]' --output text 2>&1) || die "the AWS CLI is not signed in: $account"
+  account=$(aws sts get-caller-identity --query '[Account, Arn]' --output text) || die "the AWS CLI is not signed in"
   read -r account caller <<<"$account"
   [ -z "$kept_account" ] || [ "$kept_account" = "$account" ] ||
     die "the last deployment of $name was to the account $kept_account, and this is $account: say which region with AWS_REGION=…"
@@ -341,7 +341,7 @@ up() { # nothing: with the app; --lambda: with the function in its place
     parameters=()
     function_settings
     say "building the function"
-    (cd .. && sam build && sam package --resolve-s3 --s3-prefix "$lambda" --region "$AWS_REGION" --output-template-file .aws-sam/packaged.yaml) >&2
+    (cd .. && sam build >/dev/null) # which ends with advice that is not for here
   fi
 
   parameters=()
@@ -368,6 +368,8 @@ up() { # nothing: with the app; --lambda: with the function in its place
   set_if LogDays "${LOG_DAYS:-}"
   if [ "$target" = "$lambda" ]; then
     function_settings
+    say "uploading the function" # to SAM's bucket in this account and region, which it makes the first time
+    (cd .. && sam package --resolve-s3 --s3-prefix "$lambda" --region "$AWS_REGION" --no-progressbar --output-template-file .aws-sam/packaged.yaml >/dev/null)
   else
     template=stack/app.yaml
     set_if Production "${PRODUCTION:-}"; set_if Image "${IMAGE:-}"; set_if Architecture "${ARCH:-}"

@@ -260,7 +260,7 @@ costs    about 106 US dollars a month`},
 		{"up: the region of the last deployment", map[string]string{memory: "123456789012 ap-south-1\n"}, image, []string{"-y", "up"}, false, nil, nil, "region   ap-south-1, of the last deployment"},
 		{"up: the last deployment was of another account", map[string]string{memory: "999999999999 ap-south-1\n"}, image, []string{"-y", "up"}, true, nil, []string{"cloudformation"}, "999999999999"},
 		{"up: no region", map[string]string{"no-region": ""}, image, []string{"-y", "up"}, true, nil, []string{"cloudformation"}, "which region?"},
-		{"up: not signed in", map[string]string{"signed-out": ""}, image, []string{"-y", "up"}, true, nil, []string{"cloudformation"}, "not signed in: Unable to locate credentials"},
+		{"up: not signed in", map[string]string{"signed-out": ""}, image, []string{"-y", "up"}, true, nil, []string{"cloudformation"}, "Unable to locate credentials\ndeploy: the AWS CLI is not signed in"},
 		{"up: an image that nobody can pull", map[string]string{"curl": "#!/bin/bash\nprintf '{}\\n404'\n"}, image, []string{"-y", "up"}, true, nil, []string{"cloudformation deploy"}, "the registry answers 404"},
 		{"up: a registry that does not answer", map[string]string{"curl": "#!/bin/bash\necho 'no route' >&2; exit 7\n"}, image, []string{"up"}, true, nil, []string{"cloudformation deploy"}, "no route. So it is not known"},
 		{"up: a first app that fails leaves no bucket", map[string]string{"wait-fails": "app"}, image, []string{"-y", "up"}, true,
@@ -273,7 +273,7 @@ costs    about 106 US dollars a month`},
 			[]string{"--stack-name library-app --template-file stack/app.yaml", "Production=true Image=registry.example/library@sha256:2 Architecture=x86_64 Ami=/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64", execute("app")}, nil, ""},
 
 		{"up --lambda: network, data, task, function", nil, append(image, "SETTINGS=LOAN_DAYS=21 TZ_NAME=Europe/Paris", "LOG_DAYS=7"), []string{"-y", "up", "--lambda"}, false,
-			[]string{"sam build", "sam package", execute("network"), "deploy --stack-name library-data", "Proxy=true", execute("data"), "ecs run-task",
+			[]string{"sam build", execute("network"), "deploy --stack-name library-data", "Proxy=true", execute("data"), "ecs run-task", "sam package",
 				"deploy --stack-name library-lambda --template-file ../.aws-sam/packaged.yaml", "NetworkStack=library-network DataStack=library-data LogDays=7 LoanDays=21 TimeZone=Europe/Paris", execute("lambda")},
 			[]string{"--stack-name library-app --template"}, "costs    about 91 US dollars"},
 		{"up --lambda: open to whom", nil, image, []string{"up", "--lambda"}, true, []string{"sam build"}, nil, "open to  everybody who has a key; over HTTPS\n"},
@@ -344,6 +344,26 @@ costs    about 106 US dollars a month`},
 				t.Logf("calls:\n%s\nsaid:\n%s", calls, said)
 			}
 		})
+	}
+}
+
+// TestDeploy_region: what was deployed to a region that was named once is found there by the next command, until it is gone.
+func TestDeploy_region(t *testing.T) {
+	t.Parallel()
+	command, _ := script(t, nil, []string{"IMAGE=registry.example/library@sha256:1", "AWS_REGION=ap-south-1"}, "-y", "up")
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, step := range []struct{ args, says string }{
+		{"status", "region   ap-south-1, of the last deployment"},
+		{"-y down", "region   ap-south-1, of the last deployment"},
+		{"status", "region   eu-west-3, of the profile"},
+	} {
+		next := exec.Command("./deploy.sh", strings.Fields(step.args)...)
+		next.Env = slices.DeleteFunc(slices.Clone(command.Env), func(v string) bool { return strings.HasPrefix(v, "AWS_REGION=") })
+		if out, err := next.CombinedOutput(); err != nil || !strings.Contains(string(out), step.says) {
+			t.Errorf("%s: %v, not %q:\n%s", step.args, err, step.says, out)
+		}
 	}
 }
 
