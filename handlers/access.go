@@ -237,8 +237,8 @@ func (op operation) accessCodes() (codes []string) {
 	return codes
 }
 
-// keyScheme is the document's name for keys.
-const keyScheme = "key"
+// keyScheme is the document's name for keys: not key, which generators make a type of, and which a schema has.
+const keyScheme = "libraryKey"
 
 func securitySchemes() map[string]*huma.SecurityScheme {
 	return map[string]*huma.SecurityScheme{keyScheme: {

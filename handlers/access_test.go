@@ -186,17 +186,17 @@ func TestAccess_security(t *testing.T) {
 	if err := json.Unmarshal(b, &doc); err != nil {
 		t.Fatal(err)
 	}
-	if s := doc.Components.SecuritySchemes["key"]; s.Type != "http" || s.Scheme != "bearer" {
+	if s := doc.Components.SecuritySchemes["libraryKey"]; s.Type != "http" || s.Scheme != "bearer" {
 		t.Errorf("got security schemes %v", doc.Components.SecuritySchemes)
 	}
 	for _, op := range handlers.Operations() {
 		got := doc.Paths[strings.TrimSuffix(op.Path, "/")][strings.ToLower(op.Method)]
-		want, sentence := []map[string][]string{{"key": {}}}, "Needs the role "+op.Role+"."
+		want, sentence := []map[string][]string{{"libraryKey": {}}}, "Needs the role "+op.Role+"."
 		if op.Role == "anyone" {
 			want, sentence = []map[string][]string{}, "Needs no key."
 		}
 		if op.Path == "/problems/{code}" { // a key that is sent is looked at
-			want = []map[string][]string{{}, {"key": {}}}
+			want = []map[string][]string{{}, {"libraryKey": {}}}
 		}
 		if diff := cmp.Diff(want, got.Security); diff != "" || got.Role != op.Role || !strings.HasSuffix(got.Description, sentence) {
 			t.Errorf("%s %s: role %q, %q; -want +got:\n%s", op.Method, op.Path, got.Role, got.Description, diff)

@@ -35,8 +35,11 @@ type schema struct {
 
 // documented is the document, as far as tests read it.
 type documented struct {
-	Components struct{ Schemas map[string]*schema }
-	Paths      map[string]map[string]*documentedOperation
+	Components struct {
+		Schemas         map[string]*schema
+		SecuritySchemes map[string]any
+	}
+	Paths map[string]map[string]*documentedOperation
 }
 
 type documentedOperation struct {

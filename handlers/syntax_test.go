@@ -262,3 +262,28 @@ func TestSyntax_codes(t *testing.T) {
 		}
 	}
 }
+
+// TestSyntax_names: a generator makes one package's types of all names, in its own spelling, and of each operation's answer another.
+func TestSyntax_names(t *testing.T) {
+	seen := map[string]string{}
+	take := func(name string) {
+		key := strings.ToLower(strings.ReplaceAll(name, "-", ""))
+		if other, ok := seen[key]; ok {
+			t.Errorf("%s and %s are the same to a generator", other, name)
+		}
+		seen[key] = name
+	}
+	for name := range document().Components.Schemas {
+		take(name)
+	}
+	for name := range document().Components.SecuritySchemes {
+		take(name)
+	}
+	for _, methods := range document().Paths {
+		for _, op := range methods {
+			for _, part := range []string{"", "-params", "-response", "-request"} {
+				take(op.OperationID + part)
+			}
+		}
+	}
+}
