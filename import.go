@@ -77,6 +77,8 @@ func (i imports) run(ctx context.Context, s settings, stdin io.Reader, stdout, s
 		return err
 	}
 	defer store.Close()
+	// A file imported in another folder would be in another library.
+	fmt.Fprintf(stderr, "The database is %s.\n", store.Name())
 	before := ""
 	if i.dryRun {
 		if store, err = store.Copy(ctx); err != nil {

@@ -403,7 +403,7 @@ func TestImport_standard_input(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("LOG_LEVEL", "error")
 	status, stdout, stderr := run("title,author\nDune,Frank Herbert\n,Nobody\n", "import", "--books", "-")
-	if want := "-:3: title must not be empty\nlibrary: some rows were refused; the rest went in\n"; status != 1 || stderr != want || !strings.HasPrefix(stdout, "books: 1 created, 0 updated, 0 unchanged, 1 refused in ") {
+	if want := "The database is sqlite library.db.\n-:3: title must not be empty\nlibrary: some rows were refused; the rest went in\n"; status != 1 || stderr != want || !strings.HasPrefix(stdout, "books: 1 created, 0 updated, 0 unchanged, 1 refused in ") {
 		t.Errorf("got %d, %q, %q; want 1, %q", status, stdout, stderr, want)
 	}
 	t.Setenv("MIGRATE", "off")
@@ -418,7 +418,7 @@ func TestImport_dry_run(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	const file = "title,author\nDune,Frank Herbert\n,Nobody\n"
 	status, stdout, stderr := run(file, "import", "--dry-run", "--books", "-")
-	if want := "-:3: title must not be empty\nlibrary: some rows would be refused; nothing was changed\n"; status != 1 || stderr != want || !strings.HasPrefix(stdout, "dry run, nothing is changed: books: 1 created, 0 updated, 0 unchanged, 1 refused") {
+	if want := "The database is sqlite library.db.\n-:3: title must not be empty\nlibrary: some rows would be refused; nothing was changed\n"; status != 1 || stderr != want || !strings.HasPrefix(stdout, "dry run, nothing is changed: books: 1 created, 0 updated, 0 unchanged, 1 refused") {
 		t.Errorf("got %d, %q, %q", status, stdout, stderr)
 	}
 	for _, folder := range []string{".", os.Getenv("TMPDIR")} {
@@ -446,7 +446,7 @@ func TestImport_another_programs_export(t *testing.T) {
 	} {
 		t.Setenv("DATABASE_URL", "sqlite://"+name+".db")
 		status, stdout, stderr := run(export.file, "import", "--books", "-", "--columns", export.columns)
-		if status != 0 || !strings.Contains(stdout, " 0 refused") || !strings.Contains(stderr, export.warning) || (export.warning == "") != (stderr == "") {
+		if status != 0 || !strings.Contains(stdout, " 0 refused") || !strings.Contains(stderr, export.warning) || (export.warning == "") != (stderr == "The database is sqlite "+name+".db.\n") {
 			t.Errorf("%s: got %d, %q, %q", name, status, stdout, stderr)
 		}
 	}
