@@ -93,7 +93,7 @@ func TestImport_decides_by_what_is_there_once_it_has_locked(t *testing.T) {
 				refused(t, err, "")
 				users = append(users, u)
 			}
-			b, err := desk.CreateBook(ctx, library.Book{Title: "T", Author: "A", Barcode: fmt.Sprint("b", i), ISBN: dbtest.ISBN(i+1), Copies: 1})
+			b, err := desk.CreateBook(ctx, library.Book{Title: "T", Author: "A", Barcode: fmt.Sprint("b", i), ISBN: dbtest.ISBN(i + 1), Copies: 1})
 			refused(t, err, "")
 			_, err = desk.Borrow(ctx, b.ID, users[0].ID)
 			refused(t, err, "")

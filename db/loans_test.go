@@ -276,7 +276,18 @@ func TestRoundTrips(t *testing.T) {
 		_, err := s.ReturnLoan(ctx, l.ID)
 		refused(t, err, "")
 	}
-	mine := borrowers[0].ID + 1                      // the loan that is made next
+	var labelled library.Book
+	for i := range 3 {
+		label := fmt.Sprint("L", i)
+		labelled, err = s.CreateBook(ctx, library.Book{Title: "t", Author: "a", Barcode: label, ISBN: dbtest.ISBN(i + 1), Copies: 2})
+		refused(t, err, "")
+		_, err = s.Lend(ctx, library.LendingRequest{UserID: newUser(t, s).ID, Barcode: label})
+		refused(t, err, "")
+	}
+	second := newUser(t, s)
+	newest, err := s.Lend(ctx, library.LendingRequest{UserID: second.ID, BookID: labelled.ID}) // a copy that is not named
+	refused(t, err, "")
+	mine := newest.ID + 1                            // the loan that is made next
 	if _, err := s.FindBook(ctx, b.ID); err != nil { // on a connection whose session is set already
 		t.Fatal(err)
 	}
@@ -348,6 +359,21 @@ func TestRoundTrips(t *testing.T) {
 		}},
 		{"pay_too_much", 2, library.ErrExceedsBalance.Code, func() error {
 			_, _, err := s.AddLine(ctx, library.AccountLine{UserID: u.ID, Kind: library.LinePayment, Amount: 4})
+			return err
+		}},
+		{"take_back_by_label", 3, "", func() error { _, err := s.TakeBack(ctx, library.LendingRequest{Barcode: "L0"}); return err }},
+		{"take_back_by_label_again", 6, library.ErrNotBorrowed.Code, func() error { _, err := s.TakeBack(ctx, library.LendingRequest{Barcode: "L0"}); return err }},
+		{"take_back_by_isbn", 4, "", func() error { _, err := s.TakeBack(ctx, library.LendingRequest{ISBN: dbtest.ISBN(2)}); return err }},
+		{"take_back_by_ids", 3, "", func() error {
+			_, err := s.TakeBack(ctx, library.LendingRequest{BookID: labelled.ID, UserID: second.ID})
+			return err
+		}},
+		{"lend_by_label", 3, "", func() error {
+			_, err := s.Lend(ctx, library.LendingRequest{UserID: second.ID, Barcode: "L1"})
+			return err
+		}},
+		{"take_back_from", 3, "", func() error {
+			_, err := s.TakeBack(ctx, library.LendingRequest{Barcode: "L1", UserID: second.ID})
 			return err
 		}},
 		{"delete_book", 3, "", func() error { return s.DeleteBook(ctx, b.ID, nil) }},

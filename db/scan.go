@@ -70,7 +70,13 @@ func again[T any](do func() (T, error)) (result T, err error) {
 func (t *tx) lockLookedUp(ctx context.Context, r library.LendingRequest, f named, of lendingOf) (*lending, error) {
 	args, into, done := namedColumns(r)
 	var found bool
-	of.also = func() { t.ask(&found, selectNamed, args, into...) }
+	more := of.also
+	of.also = func() {
+		t.ask(&found, selectNamed, args, into...)
+		if more != nil {
+			more()
+		}
+	}
 	l, err := t.lockLending(ctx, of)
 	if now := done(); err == nil && (now.user != f.user || now.copy != f.copy || now.book != f.book) {
 		err = errLookedUp
@@ -169,17 +175,17 @@ func (l *lending) lent(r library.LendingRequest) *library.Lent {
 	}}
 }
 
-// TakeBack is library.Store's.
+// TakeBack is library.Store's. Three round trips by the label of a copy whose loan names it, or by the ids of book and user.
 func (s *Store) TakeBack(ctx context.Context, r library.LendingRequest) (library.ReturnedLoan, error) {
 	if err := r.Clean(false); err != nil {
 		return library.ReturnedLoan{}, err
 	}
 	return again(func() (library.ReturnedLoan, error) {
 		var f named
-		var loan library.Loan
+		var found library.Loan
 		var refusal error
 		err := s.read(ctx, func(q querier) (err error) {
-			f, loan, refusal, err = s.findReturn(ctx, q, r)
+			f, found, refusal, err = s.findReturn(ctx, q, r)
 			return err
 		})
 		if err != nil {
@@ -189,15 +195,23 @@ func (s *Store) TakeBack(ctx context.Context, r library.LendingRequest) (library
 			if refusal != nil {
 				return none, refusal
 			}
-			l, err := t.lockLookedUp(ctx, r, f, lendingOf{bookID: loan.BookID, userID: loan.UserID, copyID: f.copy})
-			if err == nil && l.own.id != loan.ID {
+			of := lendingOf{bookID: found.BookID, userID: found.UserID, copyID: f.copy}
+			var loan library.Loan
+			of.also = func() {
+				t.askAll(selectLoan+` FROM loans l`+joinLoan+` WHERE l.id = ?`, []any{found.ID}, func(scan func(...any) error) (err error) {
+					loan, err = s.loanView(nil).scan(scan)
+					return err
+				})
+			}
+			l, err := t.lockLookedUp(ctx, r, f, of)
+			if err == nil && (l.own.id != found.ID || loan.ID != found.ID) {
 				err = errLookedUp
 			}
 			if err != nil {
 				return none, err
 			}
 			after, err := t.giveBack(ctx, l)
-			loan := t.closed(ctx, l, loan, after)
+			loan = t.closed(ctx, l, loan, after)
 			if f.copy != 0 {
 				loan.CopyID = f.copy
 			}
@@ -206,11 +220,45 @@ func (s *Store) TakeBack(ctx context.Context, r library.LendingRequest) (library
 	})
 }
 
-// findReturn finds the loan that a return is of, or the refusal. Who brings a copy back holds it: loans that are made from now on
-// are of other ones.
+// findReturn finds the loan that a return is of, and whose and of which book it is, or the refusal. Who brings a copy back holds it:
+// loans that are made from now on are of other ones.
 func (s *Store) findReturn(ctx context.Context, q querier, r library.LendingRequest) (f named, loan library.Loan, refusal, err error) {
-	if f, err = lookUp(ctx, q, r); err != nil {
-		return f, loan, nil, err
+	f = named{user: r.UserID, book: r.BookID}
+	if r.CardNumber+r.Barcode+r.ISBN != "" {
+		if f, err = lookUp(ctx, q, r); err != nil {
+			return f, loan, nil, err
+		}
+	}
+	known := f.user != 0 || r.UserID == 0 && r.CardNumber == ""
+	if f.loan != 0 && f.copy != 0 && f.book != 0 && known && (f.user == 0 || f.user == f.borrower) {
+		return f, library.Loan{ID: f.loan, BookID: f.book, UserID: f.borrower}, nil, nil
+	}
+	if f.loan == 0 && f.book != 0 && known {
+		// A copy that no loan names is one of those that were lent without being named.
+		where, args := `l.book_id = ? AND l.returned_on IS NULL`, []any{f.book}
+		if f.copy != 0 {
+			where += ` AND l.copy_id IS NULL`
+		}
+		if f.user != 0 {
+			where, args = where+` AND l.user_id = ?`, append(args, f.user)
+		}
+		loans, err := collect(ctx, q, s.loanView(q).scan, selectLoan+` FROM loans l`+joinLoan+` WHERE `+where+` ORDER BY l.due_on, l.id LIMIT ?`, append(args, maxCandidates))
+		if err == nil && f.user == 0 { // else the desk knows better
+			loans, err = mayBeOf(ctx, q, loans, f.copy)
+		}
+		if err != nil {
+			return f, loan, nil, err
+		}
+		if len(loans) == 1 {
+			return f, loans[0], nil, nil
+		}
+		if len(loans) > 1 {
+			which := *library.ErrWhichUser
+			for _, l := range loans {
+				which.Candidates = append(which.Candidates, library.Candidate{LoanID: l.ID, UserID: l.UserID, UserName: l.UserName, DueOn: l.DueOn})
+			}
+			return f, loan, &which, nil
+		}
 	}
 	isThere := func(table string, id int64) bool {
 		var n int64
@@ -230,43 +278,10 @@ func (s *Store) findReturn(ctx context.Context, q querier, r library.LendingRequ
 			refusals = append(refusals, library.ErrBookNotFound)
 		}
 	}
-	if err != nil || len(refusals) > 0 {
-		return f, loan, library.Refuse(refusals...), err
+	if len(refusals) == 0 {
+		refusals = append(refusals, library.ErrNotBorrowed)
 	}
-	v := s.loanView(q)
-	if f.loan != 0 {
-		if f.user != 0 && f.user != f.borrower {
-			return f, loan, library.Refuse(library.ErrNotBorrowed), nil
-		}
-		loan, err = v.find(ctx, f.loan)
-		return f, loan, nil, err
-	}
-	// A copy that no loan names is one of those that were lent without being named.
-	where, args := `l.book_id = ? AND l.returned_on IS NULL`, []any{f.book}
-	if f.copy != 0 {
-		where += ` AND l.copy_id IS NULL`
-	}
-	if f.user != 0 {
-		where, args = where+` AND l.user_id = ?`, append(args, f.user)
-	}
-	loans, err := collect(ctx, q, v.scan, selectLoan+` FROM loans l`+joinLoan+` WHERE `+where+` ORDER BY l.due_on, l.id LIMIT ?`, append(args, maxCandidates))
-	if err == nil && f.user == 0 { // else the desk knows better
-		loans, err = mayBeOf(ctx, q, loans, f.copy)
-	}
-	switch {
-	case err != nil:
-	case len(loans) == 0:
-		refusal = library.Refuse(library.ErrNotBorrowed)
-	case len(loans) > 1:
-		which := *library.ErrWhichUser
-		for _, l := range loans {
-			which.Candidates = append(which.Candidates, library.Candidate{LoanID: l.ID, UserID: l.UserID, UserName: l.UserName, DueOn: l.DueOn})
-		}
-		refusal = &which
-	default:
-		loan = loans[0]
-	}
-	return f, loan, refusal, err
+	return f, loan, library.Refuse(refusals...), err
 }
 
 // mayBeOf are those of a book's open loans that name no copy which may be of this one, 0 for any: nobody has had it by its label since
