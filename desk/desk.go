@@ -126,7 +126,7 @@ const frame = `<!doctype html>
 </head>
 <body>
 <noscript>This page needs JavaScript.</noscript>
-<div id="app"></div>
+<div id="app"><p class="late">The page does not come. Load it again.</p></div>
 <div id="said" class="unseen" role="log" aria-live="polite"></div>
 </body>
 </html>

@@ -3,6 +3,7 @@ package desk_test
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -139,6 +140,58 @@ func TestMember(t *testing.T) {
 	p.shows("main", "ready until")
 	p.click("main button", "Yes: Grace Hopper loses the place in the queue")
 	p.shows("main", "No holds")
+}
+
+// TestMember_lost: a lost book ends its loan, with what is charged for it; of which copy, the desk has to know.
+func TestMember_lost(t *testing.T) {
+	s := shelf(t, "A")
+	s.book("Dune", "Frank Herbert", "barcode", "B-D", "copies", 2)
+	s.call("POST", "/books/2/borrow/1", nil)
+	s.call("POST", "/loans/", map[string]any{"user_id": 1, "barcode": "B-A"})
+	p := s.open("/desk#member/1")
+	p.shows("main", "Book A", "Dune")
+	p.click("summary", "Lost") // of the newest loan
+	p.wait(`document.activeElement.name === "charge"`)
+	p.press("15 each")
+	p.accessible("member-lost")
+	p.click("details[open] button", "Lost")
+	p.shows(".notice.no", "must be a whole number")
+	p.press("15") // in its place
+	p.wait(`!document.querySelector(".notice")`)
+	p.click("details[open] button", "Lost")
+	p.shows(".notice.done", "Book A: lost")
+	p.wait(`!document.querySelector("main .rows").innerText.includes("Book A")`)
+	p.shows(".sums", "15")
+	var copies []map[string]any
+	if s.ask("GET", "/books/1/copies", nil, &copies); copies[0]["status"] != "lost" {
+		t.Errorf("got %v", copies)
+	}
+	if got := s.call("GET", "/users/1/account", nil); got["balance"] != 15.0 {
+		t.Errorf("got %v", got)
+	}
+	if got := s.loans(); got != "Dune: Ada Lovelace" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestPage_that_does_not_come: where a script cannot be had, the page says so and is not just white.
+func TestPage_that_does_not_come(t *testing.T) {
+	s := serve(t)
+	hook := func(r *http.Request) fate {
+		if strings.HasSuffix(r.URL.Path, "/lit-html.js") {
+			return failing
+		}
+		return answered
+	}
+	s.hook.Store(&hook)
+	p := s.open("/desk")
+	p.shows("body", "The page does not come. Load it again.")
+	s.hook.Store(nil)
+	p.do(chromedp.Reload())
+	p.shows("body", "No card is open")
+	if got := p.text("body"); strings.Contains(got, "does not come") {
+		t.Error(got)
+	}
 }
 
 // TestMember_of_many_years: what was lent in the past slows nothing down.

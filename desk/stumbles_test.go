@@ -197,6 +197,14 @@ func TestDesk_undo_of_a_hold(t *testing.T) {
 	p.click("#lines button", "Place a hold for Grace Hopper")
 	p.line("Done", "Book A", "Hold placed for Grace Hopper, number 1 in the queue")
 
+	p.click("#lines button", "Undo")
+	p.line("Done", "Book A", "Undone: Grace Hopper has no hold on it")
+	p.wait(`document.activeElement.id === "box"`)
+	var holds []any
+	if s.ask("GET", "/users/2/holds", nil, &holds); len(holds) != 0 {
+		t.Errorf("got %v, want none", holds)
+	}
+
 	s.call("POST", "/books/2/borrow/1", nil)
 	s.call("POST", "/books/2/holds/2", nil)
 	p.scan("B-B")

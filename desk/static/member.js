@@ -126,6 +126,9 @@ function money(title, label, about, needed, most, done) {
 
 function lost(loan, form) {
   const charge = whole(form.charge.value);
-  if (form.charge.value.trim() && charge === undefined) return tell("no", text.wholeAmount);
+  if (form.charge.value.trim() && charge === undefined) {
+    form.charge.select();
+    return tell("no", text.wholeAmount);
+  }
   submitted(form, () => write("POST", `loans/${loan.id}/lost`, { body: charge ? { charge } : {} }).then(() => returned(loan.id)), text.wasLost(loan.book.title));
 }

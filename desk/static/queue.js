@@ -471,7 +471,13 @@ const did = {
     line(item, "done", { title: op.title, text: due === op.was ? text.renewedSame(op.who, due) : text.renewed(op.who, due) });
   },
   hold(item, op, answer) {
-    line(item, "done", { title: op.title, text: text.held(op.member.name, answer.position) });
+    line(item, "done", {
+      title: op.title, text: text.held(op.member.name, answer.position),
+      buttons: [{ label: text.undo, item: { op: { ...op, kind: "unhold", method: "DELETE" } } }],
+    });
+  },
+  unhold(item, op) {
+    line(item, "done", { title: op.title, text: text.unheld(op.member.name) });
   },
 };
 

@@ -81,6 +81,7 @@ export function start(list, home, view, typedElsewhere) {
   screens = list;
   frame = view;
   document.documentElement.lang = language;
+  document.getElementById("app").replaceChildren(); // what says that the page does not come
   addEventListener("hashchange", () => open(home));
   open(home);
 }

@@ -79,6 +79,7 @@ export const words = {
     ask: "A copy is free",
     hold: (who) => `Place a hold for ${who}`,
     held: (who, position) => `Hold placed for ${who}${position ? `, number ${number(position)} in the queue` : ""}`,
+    unheld: (who) => `Undone: ${who} has no hold on it`,
     undo: "Undo",
     undoHold: "Undo: the hold is given up",
     holdGone: "The hold is given up",
