@@ -108,7 +108,9 @@ func (a *attacker) operations(keys map[library.Role]string) {
 		a.t.Fatal(err)
 	}
 	var doc struct {
-		Paths map[string]map[string]struct{ Security []map[string][]string }
+		Paths map[string]map[string]struct {
+			Role string `json:"x-role"`
+		}
 	}
 	if err := json.Unmarshal(b, &doc); err != nil {
 		a.t.Fatal(err)
@@ -118,10 +120,11 @@ func (a *attacker) operations(keys map[library.Role]string) {
 		path := regexp.MustCompile(`\{[a-z_]+\}`).ReplaceAllString(path, "999999")
 		for method, op := range methods {
 			method = strings.ToUpper(method)
-			if path == "/session" || op.Security == nil {
-				continue // anybody's
+			if path == "/session" || op.Role == "anyone" {
+				continue
 			}
-			needed := library.Role(op.Security[0]["key"][0])
+			first, _, _ := strings.Cut(op.Role, ",") // of "admin, or the root key"
+			needed := library.Role(first)
 			for _, role := range append([]library.Role{""}, library.Roles...) {
 				var headers []string
 				if role != "" {
