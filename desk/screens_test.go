@@ -250,7 +250,7 @@ func TestHolds(t *testing.T) {
 	s.call("POST", "/books/1/return/1", nil)
 	p := s.open("/desk#holds")
 	p.shows("main", "Book A", "Grace Hopper", "until", "Book B", "Ada Lovelace", "since")
-	p.shows("main", "Everything was picked up")
+	p.shows("main", "Nothing has to come off the shelf")
 	p.accessible("holds")
 	eval[any](p, `window.print = () => {}; 0`)
 	p.click("main button", "Print hold slip")

@@ -43,5 +43,5 @@ export const holdsScreen = {
           ${asked(text.cancel, words.member.cancelSure(nameOf(h)), () => act(() => write("DELETE", `books/${h.book.id}/holds/${h.user.id}`), text.cancelled))}
         </span>`}</li>`)}</ul>
       ${moreButton(data[status], text.more)}
-      <p class="quiet noprint">${hint}</p>`)}`,
+      ${status === "expired" && !data.expired.items.length ? nothing : html`<p class="quiet noprint">${hint}</p>`}`)}`,
 };

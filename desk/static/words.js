@@ -317,7 +317,7 @@ export const words = {
     noReady: "Nothing is set aside.",
     putBack: "A book that stands on the holds shelf but not in this list goes back to its ordinary place: nobody waits for it any more.",
     expired: "Not picked up: take these off the holds shelf",
-    noExpired: "Everything was picked up.",
+    noExpired: "Nothing has to come off the shelf.",
     takeOff: "The latest first. Each goes back to its ordinary place, or gets a new slip where it is for the next reader now.",
     nowFor: (who) => `Now set aside for ${who}: it needs a new slip`,
     waiting: "Waiting",
