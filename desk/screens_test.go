@@ -40,7 +40,7 @@ func TestFind(t *testing.T) {
 	s.call("POST", "/books/1/borrow/1", nil)
 	p.press("\b\b\b\b\b\b\bbook a")
 	p.shows(".rows", "Due ")
-	p.click(".rows button", "Take it back or place a hold for Émilie du Châtelet…") // and not "Lend to", which it cannot be
+	p.click(".rows button", "Take back, or hold for Émilie du Châtelet…") // and not "Lend to", which it cannot be
 	p.line("Look", "Book A", "On loan to Ada Lovelace", "Take it back from Ada Lovelace", "Place a hold for Émilie du Châtelet")
 }
 

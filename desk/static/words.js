@@ -171,7 +171,7 @@ export const words = {
     lendTo: (name) => `Lend to ${name}`,
     takeBack: "Take it back…",
     cardFirst: "To lend, or to place a hold on what is out, open the member's card first.",
-    holdFor: (name) => `Take it back or place a hold for ${name}…`,
+    holdFor: (name) => `Take back, or hold for ${name}…`,
   },
 
   member: {
@@ -188,7 +188,7 @@ export const words = {
     loans: "On loan",
     noLoans: "Nothing is on loan.",
     due: (day) => `due ${date(day)}`,
-    late: (n, fine) => `${days(n)} late${fine ? `, ${number(fine)} so far` : ""}`,
+    late: (n, fine) => `${days(n)} late${fine ? `, fine so far ${number(fine)}` : ""}`,
     renew: "Renew",
     giveBack: "Return",
     lost: "Lost",
@@ -305,7 +305,7 @@ export const words = {
     all: "Load all",
     shown: (loans, members) => `${plural(loans, "loan", "loans")} of ${plural(members, "member", "members")}`,
     late: (n) => `${days(n)} late`,
-    soFar: (n) => `${number(n)} so far`,
+    soFar: (n) => `fine so far ${number(n)}`,
     due: (day) => `due ${date(day)}`,
     columns: ["member", "title", "due", "days overdue", "fine so far"],
     file: "overdue.csv",
