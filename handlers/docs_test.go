@@ -61,6 +61,11 @@ func TestOperations(t *testing.T) {
 			if !kebab.MatchString(op.OperationID) || !sentence.MatchString(op.Summary) {
 				t.Errorf("%s %s: id %q, summary %q", method, path, op.OperationID, op.Summary)
 			}
+			for _, tag := range op.Tags {
+				if !slices.ContainsFunc(document().Tags, func(t struct{ Name, Description string }) bool { return t.Name == tag && t.Description != "" }) {
+					t.Errorf("%s %s: nothing is said of the tag %q", method, path, tag)
+				}
+			}
 			success := false
 			for status, r := range op.Responses {
 				success = success || status[0] == '2'

@@ -35,6 +35,7 @@ type schema struct {
 
 // documented is the document, as far as tests read it.
 type documented struct {
+	Tags       []struct{ Name, Description string }
 	Components struct {
 		Schemas         map[string]*schema
 		SecuritySchemes map[string]any
@@ -44,6 +45,7 @@ type documented struct {
 
 type documentedOperation struct {
 	OperationID, Summary string
+	Tags                 []string
 	Parameters           []struct {
 		Name, In string
 		Schema   *schema
