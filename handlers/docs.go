@@ -49,12 +49,32 @@ const named = (document) => ({
   ...document,
   servers: document.servers.map((s) => ({...s, url: new URL(s.url, address).href.replace(/\/$/, "")})),
 });
+// operationOf is the document with one operation and what it refers to.
+const operationOf = (document, path, method) => {
+  const components = {}, wanted = [document.paths[path][method]];
+  for (const node of wanted) {
+    for (const [name, value] of Object.entries(node ?? {})) {
+      if (name === "$ref" && typeof value === "string") {
+        const [, , kind, key] = value.split("/");
+        if (components[kind]?.[key]) continue;
+        (components[kind] ??= {})[key] = document.components[kind][key];
+        wanted.push(document.components[kind][key]);
+      } else if (typeof value === "object") wanted.push(value);
+    }
+  }
+  return {openapi: document.openapi, info: document.info, paths: {[path]: {[method]: document.paths[path][method]}}, components};
+};
 window.ui = SwaggerUIBundle({
   url: address.href,
   dom_id: "#swagger-ui",
   deepLinking: true,
   validatorUrl: null,
   operationsSorter: (a, b) => place(a) - place(b),
+  onComplete() { // for each operation that is opened, Swagger UI resolves the whole document, which takes it a second
+    const resolve = ui.fn.resolveSubtree;
+    ui.fn.resolveSubtree = (document, path, ...more) =>
+      resolve(path.length === 3 && path[0] === "paths" ? operationOf(document, path[1], path[2]) : document, path, ...more);
+  },
   plugins: [{statePlugins: {spec: {wrapActions: {updateJsonSpec: (update) => (document) => update(named(document))}}}}],
 });
 `
