@@ -487,6 +487,9 @@ type history struct {
 func TestImport_sixteen_years_of_a_library(t *testing.T) {
 	t.Run("made up", func(t *testing.T) { importHistory(t, madeUpHistory(t)) })
 	t.Run("as it was", func(t *testing.T) {
+		if underRace {
+			t.Skip("takes minutes with the race detector: a part of a made-up history is imported with it, and all without")
+		}
 		importHistory(t, history{
 			books: realData(t, "shakespeare-and-company/books.csv"), users: realData(t, "shakespeare-and-company/members.csv"),
 			loans:   realData(t, "shakespeare-and-company/loans-1919-1935.csv"),
@@ -538,10 +541,14 @@ func importHistory(t *testing.T, h history) {
 	})
 }
 
-// madeUpHistory makes up a library of the size and the oddities of one that there was: books without a title and a member
+// madeUpHistory makes up a library of the size and the oddities of one that there was, with the race detector a part of it: books without a title and a member
 // without a name, and their loans; authors of many names; loans of no day, and of two copies of one title by one member at once.
 func madeUpHistory(t *testing.T) (h history) {
-	const books, users, loans, untitled, days = 6031, 5307, 10500, 9, 16 * 365
+	books, users, loans := 6031, 5307, 10500
+	if underRace { // still several transactions of each
+		books, users, loans = books/6, users/6, loans/6
+	}
+	const untitled, days = 9, 16 * 365
 	r := rand.New(rand.NewPCG(1919, 1935))
 	folder := t.TempDir()
 	write := func(name string, rows [][]string) string {
