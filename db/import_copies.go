@@ -407,7 +407,7 @@ func (t *tx) splitLabels(ctx context.Context, from origin, fresh []library.Book)
 	var gone []any
 	err = t.apart(ctx, func(q querier) error {
 		gone, err = leftBehind(ctx, q, barcodes)
-		each(q, `SELECT c.barcode, b.barcode FROM copies c JOIN books b ON b.id = c.book_id WHERE b.deleted_at IS NULL AND c.barcode`, barcodes, func(copys, books string) {
+		each(q, `SELECT c.barcode, b.barcode FROM copies c`+t.s.dialect.join+`books b ON b.id = c.book_id WHERE b.deleted_at IS NULL AND c.barcode`, barcodes, func(copys, books string) {
 			if label[copys] = further; copys == books {
 				label[copys] = own
 			}
