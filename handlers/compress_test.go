@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 
@@ -224,6 +225,45 @@ func TestCompression_shared(t *testing.T) {
 	}
 	if strings.Count(strings.Join(tags, " "), tags[0]) != len(tags) || !strings.HasSuffix(tags[0], `.gzip"`) {
 		t.Errorf("got ETags %q, want one", tags)
+	}
+}
+
+// held lets its lists of books wait until they may end.
+type held struct {
+	library.Store
+	begun, end chan struct{}
+}
+
+func (h held) FindBooks(ctx context.Context, p library.Page) ([]library.Book, int64, error) {
+	h.begun <- struct{}{}
+	<-h.end
+	return h.Store.FindBooks(ctx, p)
+}
+
+// TestCompression_apart: who asks for one form of a page shares nothing with who asks for the other.
+func TestCompression_apart(t *testing.T) {
+	store := held{filled(t, dbtest.SQLite(t)), make(chan struct{}, 10), make(chan struct{})}
+	app := newApp(store)
+	ask := func(encoding string) <-chan answer {
+		answered := make(chan answer, 1)
+		go func() {
+			req := httptest.NewRequest("GET", "/books/", nil)
+			req.Host = "localhost"
+			req.Header.Set("Accept-Encoding", encoding)
+			answered <- raw(t, app, req)
+		}()
+		select {
+		case <-store.begun:
+		case <-time.After(time.Minute):
+			t.Errorf("who asks for %s waits for another", encoding)
+		}
+		return answered
+	}
+	plain, packed := ask("identity"), ask("gzip")
+	close(store.end)
+	a, b := <-plain, <-packed
+	if a.header.Get("Content-Encoding") != "" || b.header.Get("Content-Encoding") != "gzip" || b.unpacked() != a.body {
+		t.Errorf("got %v and %v", a.header, b.header)
 	}
 }
 
