@@ -450,7 +450,7 @@ down() { # all, or app or lambda alone
         delete "$data" "Delete $data? The database goes, and its automatic backups; a last snapshot stays."
         if [ -n "$database" ]; then
           for snapshot in $(aws rds describe-db-snapshots --db-instance-identifier "$database" --snapshot-type manual --query 'DBSnapshots[].DBSnapshotIdentifier' --output text); do
-            kept_too+=$'\n'"  the snapshot $snapshot (SNAPSHOT=$snapshot make deploy begins with it; aws rds delete-db-snapshot --db-snapshot-identifier $snapshot)"
+            kept_too+=$'\n'"  the snapshot $snapshot (SNAPSHOT=$snapshot make deploy IMAGE=… begins with it; aws rds delete-db-snapshot --db-snapshot-identifier $snapshot)"
           done
         fi
         ;;

@@ -19,7 +19,7 @@ case /$repository/ in
   */YOU/* | */ALIAS/* | */ACCOUNT.*) die "$repository: put your own name, alias or account where the guide has a word in capitals" ;;
 esac
 [[ ${repository##*/} != *[:@]* ]] || die "$repository: without a tag or a digest; the tag is the version"
-[[ ${repository,,} = "$repository" ]] || die "$repository: the names of images have no capitals"
+[[ $repository != *[[:upper:]]* ]] || die "$repository: the names of images have no capitals"
 
 version=${VERSION:-$(git describe --tags --always --dirty)}
 [[ $version != *-dirty ]] || die "$version: something is not committed, and nobody could build this image again; commit it, or say VERSION=…"
