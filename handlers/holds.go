@@ -113,10 +113,17 @@ type HoldPageQuery struct {
 }
 
 // Resolve reads the cursor.
-func (q *HoldPageQuery) Resolve(ctx huma.Context) []error {
+func (q *HoldPageQuery) Resolve(ctx huma.Context) []error { return q.resolve(ctx, false) }
+
+// Resolve reads the cursor, in which a day stands where the list is the shelf's.
+func (q *HoldsQuery) Resolve(ctx huma.Context) []error {
+	return q.resolve(ctx, library.HoldFilter{Status: library.HoldStatus(q.Status)}.Shelf())
+}
+
+func (q *HoldPageQuery) resolve(ctx huma.Context, byDay bool) []error {
 	errs := q.ListQuery.Resolve(ctx)
 	at, ok := readCursor(q.Cursor, 2)
-	if !ok || at[0] < 0 {
+	if _, isDay := dayOf(at[0]); !ok || byDay && !isDay || !byDay && at[0] < 0 {
 		return append(errs, errCursor)
 	}
 	q.after = [2]int64(at)
@@ -127,7 +134,7 @@ func (q *HoldPageQuery) Resolve(ctx huma.Context) []error {
 func (q HoldPageQuery) listed(ctx context.Context, a *api, path string, f library.HoldFilter) (*pageOutput[Hold], error) {
 	p := library.HoldPage{Limit: q.Limit, After: library.HoldPlace{ID: q.after[1], BookID: q.after[0]}}
 	if f.Shelf() {
-		p.After = library.HoldPlace{ID: q.after[1], ReadyUntil: library.Date(min(q.after[0], 1<<30))}
+		p.After = library.HoldPlace{ID: q.after[1], ReadyUntil: library.Date(q.after[0])}
 	}
 	list, next, err := a.store.FindHolds(ctx, f, p)
 	if err != nil {

@@ -224,8 +224,7 @@ func (q *LoanQuery) Resolve(ctx huma.Context) []error {
 	}
 	q.after.ID = at[parts-1]
 	if parts == 2 {
-		q.after.DueOn = library.Date(at[0])
-		if int64(q.after.DueOn) != at[0] {
+		if q.after.DueOn, ok = dayOf(at[0]); !ok {
 			errs = append(errs, errCursor)
 		}
 	}

@@ -102,6 +102,8 @@ func TestLoans(t *testing.T) {
 			"/loans/?cursor=3&status=overdue":                   {"query.cursor"}, // of a list in another order
 			"/loans/?cursor=20000.3":                            {"query.cursor"},
 			"/loans/?cursor=99999999999.3&due_after=2020-01-01": {"query.cursor"},
+			"/loans/?cursor=2932897.3&status=overdue":           {"query.cursor"}, // 10000-01-01
+			"/loans/?cursor=-354286.3&status=overdue":           {"query.cursor"}, // 0999-12-31
 			"/users/1/loans?user_id=2":                          {"query.user_id"},
 			"/loans/?userid=1":                                  {"query.userid"},
 			"/loans/0":                                          {"path.loan_id"},

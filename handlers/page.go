@@ -89,6 +89,13 @@ func makeCursor(at ...int64) string {
 	return strings.Join(parts, ".")
 }
 
+// dayOf is the day that a number in a cursor stands for; false where it is none that a date can be, which MySQL would refuse.
+func dayOf(n int64) (library.Date, bool) {
+	d := library.Date(n)
+	_, err := library.ParseDate(d.String())
+	return d, int64(d) == n && err == nil
+}
+
 // readCursor is what a cursor was made of, as many numbers as given; zeroes for an empty one.
 func readCursor(s string, parts int) (at []int64, ok bool) {
 	at = make([]int64, parts)
