@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"io"
+	"regexp"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
@@ -22,10 +24,14 @@ const (
 	compressLevel = fasthttp.CompressBestSpeed
 )
 
-// acceptsGzip reports whether the client says so: no header means any encoding to Fiber, and none to old clients.
+// acceptsGzip reports whether the client says so: no header means any encoding to Fiber, and none to old clients; and Fiber takes *
+// for gzip also where the client refuses that by name.
 func acceptsGzip(c *fiber.Ctx) bool {
-	return c.Get("Accept-Encoding") != "" && c.AcceptsEncodings("gzip") == "gzip"
+	accepted := c.Get("Accept-Encoding")
+	return accepted != "" && c.AcceptsEncodings("gzip") == "gzip" && !(strings.Contains(accepted, "*") && gzipRefused.MatchString(accepted))
 }
+
+var gzipRefused = regexp.MustCompile(`(?i)\bgzip\s*;\s*q=0(\.0*)?\s*(,|$)`)
 
 // compressible reports whether an answer, which is no stream, would be worth it.
 func compressible(r *fasthttp.Response) bool {
