@@ -79,13 +79,14 @@ func open(schemas huma.Registry, s *huma.Schema) {
 }
 
 // The syntax of texts, as patterns of JSON Schema (ECMA-262). Each lets pass whatever the library takes, and what it gives; it may
-// refuse more, such as an ISBN whose check digit is wrong. Space at both ends is cut off, and so is let pass.
+// refuse more, such as an ISBN whose check digit is wrong. Space at both ends is cut off, and so is let pass: to the library
+// that is U+0085 as well, to ECMA-262 not.
 const (
 	keySyntax = `^("[!-~]{1,255}"|[!-~]{1,255})$`
 	// digits, X, hyphens and spaces, of every script: neither other letters of ASCII nor its other signs
 	isbnSyntax       = `^[^!-,./:-WYZ\[-wyz{-~]*$`
-	emailSyntax      = `^\s*([^@\s]+@[^@\s]+)?\s*$`
-	identifierSyntax = `^\s*[^\u0000-\u001f\u007f-\u009f]*\s*$`
+	emailSyntax      = `^[\s\u0085]*([^@\s]+@[^@\s]+)?[\s\u0085]*$`
+	identifierSyntax = `^[\s\u0085]*[^\u0000-\u001f\u007f-\u009f]*[\s\u0085]*$`
 	dateSyntax       = `^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}$`
 )
 
