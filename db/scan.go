@@ -279,7 +279,11 @@ func (s *Store) findReturn(ctx context.Context, q querier, r library.LendingRequ
 		}
 	}
 	if len(refusals) == 0 {
-		refusals = append(refusals, library.ErrNotBorrowed)
+		notOut := *library.ErrNotBorrowed
+		if r.UserID == 0 && r.CardNumber == "" {
+			notOut.Message = "This is not on loan."
+		}
+		refusals = append(refusals, &notOut)
 	}
 	return f, loan, library.Refuse(refusals...), err
 }

@@ -155,6 +155,9 @@ func TestLendAndTakeBack(t *testing.T) {
 			t.Helper()
 			got, err := l.TakeBack(ctx, r)
 			refused(t, err, code)
+			if code == "not_borrowed" && strings.Contains(err.Error(), "user") != (r.UserID != 0) {
+				t.Errorf("%+v: %v speaks of a user, or of none, as the request does not", r, err)
+			}
 			if err == nil && (got.UserName != from || got.ReturnedOn == nil) {
 				t.Errorf("taken back %+v, want it from %s", got, from)
 			}
