@@ -340,27 +340,23 @@ func (s *Store) FindHolds(ctx context.Context, f library.HoldFilter, p library.H
 	err = s.read(ctx, func(q querier) (err error) {
 		v := s.bookView(q)
 		var rows []holdRow
+		next = library.HoldPlace{}
 		switch {
 		case f.UserID != 0:
 			rows, err = v.holdsOfUser(ctx, f, p)
 		case f.Shelf() && f.Status == library.HoldExpired:
-			rows, err = v.expiredHolds(ctx, p)
+			rows, next, err = v.expiredHolds(ctx, p)
 		case f.Shelf():
-			rows, err = v.readyHolds(ctx, p)
+			rows, next, err = v.readyHolds(ctx, p)
 		default:
 			rows, err = v.queues(ctx, f, p)
 		}
 		if err == nil && len(rows) == 0 {
 			err = v.exist(ctx, f)
 		}
-		next = library.HoldPlace{}
 		if len(rows) > p.Limit {
 			rows = rows[:p.Limit]
-			last := rows[p.Limit-1]
-			next.BookID, next.ID = last.BookID, last.ID
-			if last.ReadyUntil != nil {
-				next.ReadyUntil = *last.ReadyUntil
-			}
+			next.BookID, next.ID = rows[p.Limit-1].BookID, rows[p.Limit-1].ID
 		}
 		holds = make([]library.Hold, len(rows))
 		for i := range rows {
@@ -487,17 +483,17 @@ func (v bookView) countWaiting(ctx context.Context, after library.HoldPlace, row
 }
 
 // readyHolds reads the shelf: what is stored as ready and has not lapsed, from its index, and what has become ready since in the queues
-// of books whose ready holds have lapsed.
-func (v bookView) readyHolds(ctx context.Context, p library.HoldPage) ([]holdRow, error) {
+// of books whose ready holds have lapsed. The queues are read first: what a write takes out of them meanwhile is then in the index.
+func (v bookView) readyHolds(ctx context.Context, p library.HoldPage) (rows []holdRow, next library.HoldPlace, err error) {
+	shelves, err := v.lapsedQueues(ctx)
+	if err != nil {
+		return nil, next, err
+	}
 	places, err := v.shelfPlaces(ctx, `shelf_until`, `holds_shelf`, `
 		h.shelf_until >= ? AND (h.shelf_until > ? OR h.id > ?) ORDER BY h.shelf_until, h.id LIMIT ?`,
 		max(p.After.ReadyUntil, v.today), p.After.ReadyUntil, p.After.ID, p.Limit+1)
 	if err != nil {
-		return nil, err
-	}
-	shelves, err := v.lapsedQueues(ctx)
-	if err != nil {
-		return nil, err
+		return nil, next, err
 	}
 	for _, sh := range shelves {
 		for _, h := range sh.queue.Holds {
@@ -507,36 +503,44 @@ func (v bookView) readyHolds(ctx context.Context, p library.HoldPage) ([]holdRow
 		}
 	}
 	slices.SortFunc(places, byLapse)
-	rows, err := v.holdsAt(ctx, places[:min(len(places), p.Limit+1)])
-	if err == nil {
+	places, next = shelfPage(places, p.Limit)
+	if rows, err = v.holdsAt(ctx, places); err == nil {
 		rows, err = v.holdsToday(ctx, rows)
 	}
 	rows = slices.DeleteFunc(rows, func(h holdRow) bool { return h.Status != library.HoldReady }) // what was picked up meanwhile
 	slices.SortFunc(rows, func(a, b holdRow) int { return byLapse(a.place(), b.place()) })
-	return rows, err
+	return rows, next, err
+}
+
+// shelfPage is the first of the places, and the one that the next page is behind. A hold whose place was read twice has one.
+func shelfPage(places []library.HoldPlace, limit int) (page []library.HoldPlace, next library.HoldPlace) {
+	if page = slices.Compact(places); len(page) > limit {
+		page, next = page[:limit], page[limit-1]
+	}
+	return page, next
 }
 
 // expiredHolds reads what was not picked up, what has expired last first: what is stored so, what is stored as ready and has lapsed
-// since, and of the queues behind that who was next, and has let it lapse, too.
-func (v bookView) expiredHolds(ctx context.Context, p library.HoldPage) ([]holdRow, error) {
+// since, and of the queues behind that who was next, and has let it lapse, too. What is stored is read last: a write stores all.
+func (v bookView) expiredHolds(ctx context.Context, p library.HoldPage) (rows []holdRow, after library.HoldPlace, err error) {
 	before := p.After
 	if before.ID == 0 || before.ReadyUntil >= v.today {
 		before = library.HoldPlace{ReadyUntil: v.today}
 	}
 	args := []any{before.ReadyUntil, before.ReadyUntil, before.ID, p.Limit + 1}
-	places, err := v.shelfPlaces(ctx, `ready_until`, `holds_expired`, `
-		h.outcome = 'expired' AND h.ready_until <= ? AND (h.ready_until < ? OR h.id < ?) ORDER BY h.ready_until DESC, h.id DESC LIMIT ?`, args...)
+	shelves, err := v.lapsedQueues(ctx)
 	if err != nil {
-		return nil, err
+		return nil, after, err
 	}
 	lapsed, err := v.shelfPlaces(ctx, `shelf_until`, `holds_shelf`, `
 		h.shelf_until <= ? AND (h.shelf_until < ? OR h.id < ?) ORDER BY h.shelf_until DESC, h.id DESC LIMIT ?`, args...)
 	if err != nil {
-		return nil, err
+		return nil, after, err
 	}
-	shelves, err := v.lapsedQueues(ctx)
+	places, err := v.shelfPlaces(ctx, `ready_until`, `holds_expired`, `
+		h.outcome = 'expired' AND h.ready_until <= ? AND (h.ready_until < ? OR h.id < ?) ORDER BY h.ready_until DESC, h.id DESC LIMIT ?`, args...)
 	if err != nil {
-		return nil, err
+		return nil, after, err
 	}
 	next := map[int64]library.QueuedHold{} // those that are stored as waiting
 	for _, sh := range shelves {
@@ -548,9 +552,9 @@ func (v bookView) expiredHolds(ctx context.Context, p library.HoldPage) ([]holdR
 	}
 	places = append(places, lapsed...)
 	slices.SortFunc(places, func(a, b library.HoldPlace) int { return byLapse(b, a) })
-	rows, err := v.holdsAt(ctx, places[:min(len(places), p.Limit+1)])
-	if err != nil {
-		return nil, err
+	places, after = shelfPage(places, p.Limit)
+	if rows, err = v.holdsAt(ctx, places); err != nil {
+		return nil, after, err
 	}
 	for i := range rows {
 		r := &rows[i]
@@ -564,7 +568,7 @@ func (v bookView) expiredHolds(ctx context.Context, p library.HoldPage) ([]holdR
 	}
 	rows = slices.DeleteFunc(rows, func(h holdRow) bool { return h.Status != library.HoldExpired }) // what was closed otherwise meanwhile
 	slices.SortFunc(rows, func(a, b holdRow) int { return byLapse(b.place(), a.place()) })
-	return rows, nil
+	return rows, after, nil
 }
 
 // byLapse compares by the last day on which a copy is set aside.

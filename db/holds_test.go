@@ -2,6 +2,8 @@ package db_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -356,6 +358,63 @@ func TestHold_dates(t *testing.T) {
 				dbtest.CheckRules(t, d.SQL(t), p)
 			})
 		})
+	}
+}
+
+// TestHold_lists_meanwhile: what a write moves while the shelf is being read does not end the list early, nor is it missing.
+func TestHold_lists_meanwhile(t *testing.T) {
+	var c clock
+	c.set(t, "2026-03-01T12:00:00Z")
+	direct := dbtest.MySQL(t)
+	behind, proxy := direct.Through(t)
+	desk, s := direct.Open(t, at(&c, library.DefaultPolicy)), behind.Open(t, at(&c, library.DefaultPolicy))
+	var books []library.Book
+	var holds []int64
+	for range 5 {
+		b, holder, u := newBook(t, desk, 1), newUser(t, desk), newUser(t, desk)
+		_, err := desk.Borrow(ctx, b.ID, holder.ID)
+		refused(t, err, "")
+		h, err := desk.PlaceHold(ctx, b.ID, u.ID)
+		refused(t, err, "")
+		_, err = desk.Return(ctx, b.ID, holder.ID)
+		refused(t, err, "")
+		books, holds = append(books, b), append(holds, h.ID)
+	}
+	// listed lists the holds while, before the nth statement that reads some, meanwhile is done.
+	listed := func(status library.HoldStatus, nth int, meanwhile func()) (ids []int64) {
+		t.Helper()
+		proxy.Lose(func(statement string) dbtest.Loss {
+			if strings.Contains(statement, "FROM holds h") {
+				if nth--; nth == 0 {
+					meanwhile()
+				}
+			}
+			return dbtest.Pass
+		})
+		defer proxy.Lose(nil)
+		for page := (library.HoldPage{Limit: 3}); ; {
+			list, next, err := s.FindHolds(ctx, library.HoldFilter{Status: status}, page)
+			refused(t, err, "")
+			for _, h := range list {
+				ids = append(ids, h.ID)
+			}
+			if page.After = next; next.ID == 0 {
+				slices.Sort(ids)
+				return ids
+			}
+		}
+	}
+	same(t, "ready, one cancelled", holds[1:], listed(library.HoldReady, 3, func() {
+		h, _, err := desk.FindHolds(ctx, library.HoldFilter{BookID: books[0].ID}, library.HoldPage{Limit: 1})
+		refused(t, err, "")
+		refused(t, desk.CancelHold(ctx, books[0].ID, h[0].UserID), "")
+	}))
+	c.addDays(4)
+	for nth := 1; nth <= 4; nth++ {
+		same(t, fmt.Sprint("expired, and written before statement ", nth), holds[1:], listed(library.HoldExpired, nth, func() {
+			_, err := desk.Borrow(ctx, books[len(books)-nth].ID, newUser(t, desk).ID)
+			refused(t, err, "")
+		}))
 	}
 }
 
