@@ -221,7 +221,11 @@ func (s *settings) check() (err error) {
 	for _, c := range []struct{ name, value, one, other string }{{"MIGRATE", s.Migrate, "auto", "off"}, {"LOG_FORMAT", s.LogFormat, "json", "text"},
 		{"DB_BATCHES", s.DBBatches, "on", "off"}, {"AUTH", s.Auth, "keys", "off"}, {"PUBLIC_CATALOGUE", s.PublicCatalogue, "on", "off"}} {
 		if c.value != "" && c.value != c.one && c.value != c.other {
-			return fmt.Errorf("%s: must be %s or %s, and is %.40q", c.name, c.one, c.other, c.value)
+			must := fmt.Sprintf("%s: must be %s or %s", c.name, c.one, c.other)
+			if len(c.value) >= minRootKey && !strings.Contains(c.value, " ") { // a key, put here by mistake
+				return errors.New(must)
+			}
+			return fmt.Errorf("%s, and is %.40q", must, c.value)
 		}
 	}
 	if s.Host == "" {
