@@ -173,11 +173,19 @@ func (t *tx) within(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(ctx, t.until)
 }
 
-// apart has fn read what is to be locked, on a connection of its own: at REPEATABLE READ all that a transaction reads without a lock is as
-// of its first such look, which thus comes once it has its locks. SQLite's writers are alone, and see what they have written; and where
-// there is one connection in all, there is no other.
+// apart has fn read what is to be locked where that makes no snapshot: at REPEATABLE READ, all that a transaction reads without a lock is
+// as of its first such look, which has to come once it has its locks, so that fn is given a connection of its own. Elsewhere it is the
+// transaction's, which is on the server that has what was written last. SQLite's writers are alone, and see what they have written; and
+// where there is one connection in all, there is no other.
 func (t *tx) apart(ctx context.Context, fn func(querier) error) error {
 	if t.s.database.Engine == connect.SQLite || t.s.database.Reads == t.s.database.Writes {
+		return fn(t)
+	}
+	var isolation string
+	if err := one(ctx, t, connect.SelectIsolation, nil, &isolation); err != nil {
+		return err
+	}
+	if isolation == "READ-COMMITTED" {
 		return fn(t)
 	}
 	return t.s.read(ctx, fn)

@@ -46,6 +46,9 @@ var otherVariables = []variable{
 const readCommitted = " /*!50720 , transaction_isolation = " + isolation + " */ /*M! , tx_isolation = " + isolation + " */"
 const isolation = "IF(@@binlog_format = 'STATEMENT', 'REPEATABLE-READ', 'READ-COMMITTED')"
 
+// SelectIsolation asks for the isolation of a connection to MySQL or MariaDB, such as READ-COMMITTED.
+const SelectIsolation = "SELECT /*!50720 @@transaction_isolation */ /*M! @@tx_isolation */"
+
 // notWritable comes back in the text of the error by which a server refuses set-up as it is read-only.
 const notWritable = "refused: this server is read-only"
 
