@@ -259,20 +259,21 @@ func TestHolds(t *testing.T) {
 
 // TestHolds_expired: what nobody has come for is listed, to be taken off the shelf, and whose the copy is now.
 func TestHolds_expired(t *testing.T) {
-	s := shelf(t, "AB")
+	s := shelf(t, "ABC")
 	s.member("Alan Turing", "C-ALAN")
 	day := func(ago int) string { return time.Now().UTC().AddDate(0, 0, -ago).Format(time.DateOnly) }
 	file := t.TempDir() + "/holds.csv"
 	rows := "card_number,barcode,placed_on,ready_on,ready_until\n"
 	rows += fmt.Sprintf("C-GRACE,B-A,%s,%s,%s\n", day(9), day(4), day(1)) // and Alan is next
 	rows += fmt.Sprintf("C-ALAN,B-A,%s,,\n", day(8))
+	rows += fmt.Sprintf("C-GRACE,B-C,%s,%s,%s\n", day(40), day(35), day(30)) // long off the shelf
 	rows += fmt.Sprintf("C-ADA,B-B,%s,%s,%s\n", day(9), day(5), day(2))
 	if err := os.WriteFile(file, []byte(rows), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.library("import", "--holds", file)
 	p := s.open("/desk#holds")
-	p.shows("main", "Not picked up: take these off the holds shelf")
+	p.shows("main", "Not picked up in the last two weeks: take these off the holds shelf")
 	list := `[...document.querySelectorAll("main ul")].map((u) => [...u.querySelectorAll(".what")].map((e) => e.innerText.replace(/\s+/g, " ")).join(" | "))`
 	got := eval[[]string](p, list)
 	if len(got) != 3 || !strings.Contains(got[0], "Book A Alan Turing until ") || strings.Contains(got[0], "Grace") ||
@@ -280,7 +281,7 @@ func TestHolds_expired(t *testing.T) {
 		t.Errorf("ready, expired and waiting: got %q", got)
 	}
 	p.accessible("holds-expired")
-	p.pdf("holds-expired", "Not picked up", "Grace Hopper", "Now set aside for Alan Turing")
+	p.pdf("holds-expired", "Not picked up in the last two weeks", "Grace Hopper", "Now set aside for Alan Turing")
 }
 
 // overdue is a shelf where Ada has A for 30 days and Grace B for 20.

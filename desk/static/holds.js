@@ -28,7 +28,13 @@ export const holdsScreen = {
   title: text.title,
   async load() {
     const pages = await Promise.all(kinds.map(([status, , , , limit]) => get(`holds/?status=${status}&limit=${limit}`)));
-    return Object.fromEntries(kinds.map(([status], i) => [status, { items: pages[i].data, next: pages[i].next }]));
+    const lists = Object.fromEntries(kinds.map(([status], i) => [status, { items: pages[i].data, next: pages[i].next }]));
+    // Nobody says that a book was taken off the shelf. After two weeks it will have been.
+    const lately = new Date(Date.now() - 14 * 24 * 60 * 60 * 1000).toISOString().slice(0, 10);
+    if (lists.expired.items.some((h) => h.ready_until < lately)) {
+      lists.expired = { items: lists.expired.items.filter((h) => h.ready_until >= lately) };
+    }
+    return lists;
   },
   view: ({ data }) => html`
     <div class="head"><h1 tabindex="-1">${text.title}</h1><span class="noprint">${button(text.print, () => print())}</span></div>

@@ -316,7 +316,7 @@ export const words = {
     ready: "On the holds shelf",
     noReady: "Nothing is set aside.",
     putBack: "A book that stands on the holds shelf but not in this list goes back to its ordinary place: nobody waits for it any more.",
-    expired: "Not picked up: take these off the holds shelf",
+    expired: "Not picked up in the last two weeks: take these off the holds shelf",
     noExpired: "Nothing has to come off the shelf.",
     takeOff: "The latest first. Each goes back to its ordinary place, or gets a new slip where it is for the next reader now.",
     nowFor: (who) => `Now set aside for ${who}: it needs a new slip`,
