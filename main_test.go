@@ -80,7 +80,8 @@ func TestSettings_bad(t *testing.T) {
 		{"MIGRATE", "yes", "MIGRATE: must be auto or off"},
 		{"LOG_LEVEL", "loud", `LOG_LEVEL: "loud" is not a level`},
 		{"LOG_FORMAT", "xml", "LOG_FORMAT: must be json or text"},
-		{"AUTH", "none", `AUTH: must be keys or off, and is "none"`},
+		{"AUTH", "not said, with PUBLISH=0.0.0.0", `AUTH: must be keys or off, and is "not said, with PUBLISH=0.0.0.0"`},
+		{"AUTH", password, "AUTH: must be keys or off"},
 		{"AUTH", password + strings.Repeat("x", 16), "AUTH: must be keys or off"}, // as long as a root key
 		{"PUBLIC_CATALOGUE", "yes", "PUBLIC_CATALOGUE: must be on or off"},
 		{"CORS_ORIGINS", "*", "CORS_ORIGINS: * would let every page that a browser has open read and change everything"},

@@ -222,10 +222,10 @@ func (s *settings) check() (err error) {
 		{"DB_BATCHES", s.DBBatches, "on", "off"}, {"AUTH", s.Auth, "keys", "off"}, {"PUBLIC_CATALOGUE", s.PublicCatalogue, "on", "off"}} {
 		if c.value != "" && c.value != c.one && c.value != c.other {
 			must := fmt.Sprintf("%s: must be %s or %s", c.name, c.one, c.other)
-			if len(c.value) >= minRootKey && !strings.Contains(c.value, " ") { // a key, put here by mistake
-				return errors.New(must)
+			if strings.Contains(c.value, " ") { // a sentence, as docker-compose.yml has one; a single word may be a key or a password
+				must += fmt.Sprintf(", and is %.40q", c.value)
 			}
-			return fmt.Errorf("%s, and is %.40q", must, c.value)
+			return errors.New(must)
 		}
 	}
 	if s.Host == "" {
