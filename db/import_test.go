@@ -267,6 +267,29 @@ func TestImportLoans_returned_since(t *testing.T) {
 	})
 }
 
+// TestImportLoans_returned_meanwhile: what the file has said to be out counts for the rest of the file, though it comes back at the desk.
+func TestImportLoans_returned_meanwhile(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
+		s := shelf(t, d) // where a user may have two
+		run, err := s.BeginLoans(ctx)
+		refused(t, err, "")
+		outcomes := func(rows ...library.LoanRecord) (all []library.Outcome) {
+			t.Helper()
+			got, err := s.ImportLoans(ctx, &run, rows)
+			refused(t, err, "")
+			for _, r := range got {
+				all = append(all, r.Outcome)
+			}
+			return all
+		}
+		same(t, "two that are out", []library.Outcome{library.Created, library.Created}, outcomes(record("u1", "b1", 1, 0), record("u1", "b2", 1, 0)))
+		_, err = s.Return(ctx, 1, 1)
+		refused(t, err, "")
+		same(t, "a third one", []library.Outcome{library.Refused}, outcomes(record("u1", "b3", 2, 0)))
+		dbtest.CheckRules(t, d.SQL(t), library.DefaultPolicy)
+	})
+}
+
 // TestImportLoans_two_runs: a run that begins leaves alone what the rows of another one stand for, unless that broke off a day ago.
 func TestImportLoans_two_runs(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {

@@ -665,3 +665,35 @@ func TestLendingModel(t *testing.T) {
 		dbtest.CheckRules(t, d.SQL(t), policy)
 	})
 }
+
+// TestTakeBack_lent_again: the copy came back and was lent again to the same user after a return had looked it up. The return is of the
+// loan that it closes, and says so.
+func TestTakeBack_lent_again(t *testing.T) {
+	direct := dbtest.MySQL(t)
+	behind, proxy := direct.Through(t)
+	desk, s := direct.Open(t), behind.Open(t)
+	b, u := newBook(t, desk, 1), newUser(t, desk)
+	label(t, desk, b.ID, "d1")
+	lend := library.LendingRequest{UserID: u.ID, Barcode: "d1"}
+	_, err := desk.Lend(ctx, lend)
+	refused(t, err, "")
+	var again library.Lent
+	begun := false
+	proxy.Lose(func(statement string) dbtest.Loss {
+		if strings.Contains(statement, "START TRANSACTION") && !begun {
+			begun = true
+			_, err := desk.TakeBack(ctx, library.LendingRequest{Barcode: "d1"})
+			refused(t, err, "")
+			again, err = desk.Lend(ctx, lend)
+			refused(t, err, "")
+		}
+		return dbtest.Pass
+	})
+	got, err := s.TakeBack(ctx, library.LendingRequest{Barcode: "d1"})
+	proxy.Lose(nil)
+	refused(t, err, "")
+	if stored, err := desk.FindLoan(ctx, again.ID); err != nil || !begun || got.ID != again.ID || stored.ReturnedOn == nil {
+		t.Errorf("taken back %+v, while %+v is stored, %v", got.Loan, stored, err)
+	}
+	dbtest.CheckRules(t, direct.SQL(t), library.DefaultPolicy)
+}
