@@ -138,6 +138,8 @@ func TestBadInput(t *testing.T) {
 			{"both ids of a loan", "POST", "/books/x/borrow/0", "", 422, invalid, "path.book_id path.user_id"},
 			{"ids of a return", "POST", "/books/1/return/-1", "", 422, invalid, "path.user_id"},
 
+			{"id beyond what JSON can tell", "POST", "/loans/", `{"user_id":9007199254740992,"book_id":1}`, 422, invalid, "body.user_id"},
+
 			{"limit 0", "GET", "/books/?limit=0", "", 422, invalid, "query.limit"},
 			{"limit -1", "GET", "/users/?limit=-1", "", 422, invalid, "query.limit"},
 			{"limit 1001", "GET", "/books/?limit=1001", "", 422, invalid, "query.limit"},
@@ -185,6 +187,9 @@ func TestBadInput(t *testing.T) {
 				a.problem(s.status, s.code, strings.Fields(s.locations)...)
 				if len(a.body) > 2000 {
 					t.Errorf("an answer of %d bytes", len(a.body))
+				}
+				if strings.Contains(a.body, "e+") {
+					t.Errorf("a number that people do not read: %s", a.body)
 				}
 			})
 		}

@@ -273,8 +273,8 @@ func init() {
 	validation.MsgExpectedObject = "must be a JSON object"
 	validation.MsgExpectedMinLength = "must not be empty" // 1 is the only minLength
 	validation.MsgExpectedMaxLength = "must be at most %d characters long"
-	validation.MsgExpectedMinimumNumber = "must be at least %v"
-	validation.MsgExpectedMaximumNumber = "must be at most %v"
+	validation.MsgExpectedMinimumNumber = "must be at least %.f" // all bounds are whole, and %v would write a large one as 9e+15
+	validation.MsgExpectedMaximumNumber = "must be at most %.f"
 }
 
 // finish gives a problem what only the request knows, and logs its cause: this is the edge, where that is done once.
