@@ -329,21 +329,27 @@ costs    about 106 US dollars a month`},
 			if (err != nil) != c.fails {
 				t.Errorf("%v", err)
 			}
-			if wrong := inOrder(calls, c.calls...); wrong != nil {
-				t.Error(wrong)
-			}
-			for _, n := range c.never {
-				if calls != "" && strings.Contains(calls, n) {
-					t.Errorf("it called %q", n)
-				}
-			}
-			if !strings.Contains(said, c.says) {
-				t.Errorf("it does not say %q", c.says)
-			}
-			if t.Failed() {
-				t.Logf("calls:\n%s\nsaid:\n%s", calls, said)
-			}
+			checkRun(t, calls, said, c.calls, c.never, c.says)
 		})
+	}
+}
+
+// checkRun checks what a run of the script has called, in this order and never ("" for nothing at all), and a part of what it has said.
+func checkRun(t *testing.T, calls, said string, want, never []string, says string) {
+	t.Helper()
+	if wrong := inOrder(calls, want...); wrong != nil {
+		t.Error(wrong)
+	}
+	for _, n := range never {
+		if calls != "" && strings.Contains(calls, n) {
+			t.Errorf("it called %q", n)
+		}
+	}
+	if !strings.Contains(said, says) {
+		t.Errorf("it does not say %q", says)
+	}
+	if t.Failed() {
+		t.Logf("calls:\n%s\nsaid:\n%s", calls, said)
 	}
 }
 
@@ -394,20 +400,7 @@ func TestDeploy_answers(t *testing.T) {
 			out, _ := command.CombinedOutput()
 			said := strings.ReplaceAll(string(out), "\r", "")
 			calls, _ := os.ReadFile(filepath.Join(folder, "calls"))
-			if wrong := inOrder(string(calls), c.calls...); wrong != nil {
-				t.Error(wrong)
-			}
-			for _, n := range c.never {
-				if strings.Contains(string(calls), n) {
-					t.Errorf("it called %q", n)
-				}
-			}
-			if !strings.Contains(said, c.says) {
-				t.Errorf("it does not say %q", c.says)
-			}
-			if t.Failed() {
-				t.Logf("calls:\n%s\nsaid:\n%s", calls, said)
-			}
+			checkRun(t, string(calls), said, c.calls, c.never, c.says)
 		})
 	}
 }
