@@ -83,10 +83,10 @@ func TestRoundTrip(t *testing.T) {
 			} else {
 				here, there = dbtest.SQLite(t), dbtest.MySQL(t)
 			}
-			now := time.Date(2026, 1, 10, 12, 0, 0, 0, time.UTC)
-			clock := func(c *db.Config) { c.Now = func() time.Time { return now } }
+			now := dbtest.NewClock(time.Date(2026, 1, 10, 12, 0, 0, 0, time.UTC))
+			clock := func(c *db.Config) { c.Now = now.Now }
 			a := here.Open(t, clock)
-			makeLibrary(rt, a, func(days int) { now = now.AddDate(0, 0, days) })
+			makeLibrary(rt, a, now.AddDays)
 			files := exportAll(rt, a)
 			if again := importAll(rt, a, files); again.Created+again.Updated+again.Refused > 0 {
 				rt.Errorf("into the library that they are from: %s", again)

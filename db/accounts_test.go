@@ -57,7 +57,7 @@ func TestAccount(t *testing.T) {
 			line.UserID = u.ID
 			got, balance, err := s.AddLine(ctx, line)
 			refused(t, err, "")
-			line.ID, line.AddedOn = got.ID, p.Today(c.now())
+			line.ID, line.AddedOn = got.ID, p.Today(c.Now())
 			if diff := cmp.Diff(line, got); diff != "" || balance != want.Balance {
 				t.Errorf("balance %d, want %d (-want +got):\n%s", balance, want.Balance, diff)
 			}
@@ -69,9 +69,9 @@ func TestAccount(t *testing.T) {
 			_, err := s.Borrow(ctx, b.ID, u.ID)
 			refused(t, err, "")
 		}
-		c.addDays(p.LoanDays)
+		c.AddDays(p.LoanDays)
 		same() // the last day is free
-		c.addDays(2)
+		c.AddDays(2)
 		want.Accruing = 2 * 2 * p.FinePerDay
 		same()
 		loans, _, err := s.FindLoans(ctx, library.LoanFilter{BookID: late.ID}, library.LoanPage{Limit: 1})
@@ -80,7 +80,7 @@ func TestAccount(t *testing.T) {
 		_, err = s.Return(ctx, late.ID, u.ID)
 		refused(t, err, "")
 		want.Accruing, want.Charged, want.Balance = 6, 6, 6
-		added(library.AccountLine{ID: account(t, s, u.ID).Lines[0].ID, UserID: u.ID, Kind: library.LineFine, Amount: 6, LoanID: &loan, BookID: late.ID, BookTitle: late.Title, AddedOn: p.Today(c.now())})
+		added(library.AccountLine{ID: account(t, s, u.ID).Lines[0].ID, UserID: u.ID, Kind: library.LineFine, Amount: 6, LoanID: &loan, BookID: late.ID, BookTitle: late.Title, AddedOn: p.Today(c.Now())})
 		same()
 		want.Paid, want.Balance = 2, 4
 		add(library.AccountLine{Kind: library.LinePayment, Amount: 2, Reason: "cash"})
@@ -200,7 +200,7 @@ func TestPaymentsBesideReturns(t *testing.T) {
 			_, err := stores[0].Borrow(ctx, books[i].ID, u.ID)
 			refused(t, err, "")
 		}
-		c.addDays(4) // 6 each
+		c.AddDays(4) // 6 each
 		got := atOnce(t, 32, func(i int) error {
 			s := stores[i%len(stores)]
 			switch i % 4 {
@@ -283,7 +283,7 @@ func TestAccountDoesAsTheModel(t *testing.T) {
 						t.Fatal(err)
 					}
 					delete(due, b)
-					if late := p.Today(c.now()).DaysSince(on); late > 0 {
+					if late := p.Today(c.Now()).DaysSince(on); late > 0 {
 						m.Charged += int64(late) * p.FinePerDay
 						lines++
 					}
@@ -319,7 +319,7 @@ func TestAccountDoesAsTheModel(t *testing.T) {
 						}
 					}
 				},
-				"days_pass": func(t *rapid.T) { c.addDays(rapid.IntRange(1, 3).Draw(t, "days")) },
+				"days_pass": func(t *rapid.T) { c.AddDays(rapid.IntRange(1, 3).Draw(t, "days")) },
 				"": func(t *rapid.T) {
 					a, _, err := s.FindAccount(ctx, u.ID, library.Page{Limit: 1000})
 					if err != nil {
@@ -328,7 +328,7 @@ func TestAccountDoesAsTheModel(t *testing.T) {
 					want := m
 					want.Balance, want.Lines = m.Charged-m.Paid-m.Waived, a.Lines
 					for _, on := range due {
-						want.Accruing += int64(max(0, p.Today(c.now()).DaysSince(on))) * p.FinePerDay
+						want.Accruing += int64(max(0, p.Today(c.Now()).DaysSince(on))) * p.FinePerDay
 					}
 					if diff := cmp.Diff(want, a); diff != "" || len(a.Lines) != lines {
 						t.Fatalf("%d lines, want %d (-want +got):\n%s", len(a.Lines), lines, diff)
@@ -421,7 +421,7 @@ func TestAccountsAreRepairedMeanwhile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		c.addDays(4)
+		c.AddDays(4)
 		got := atOnce(t, 4*len(users), func(i int) error {
 			s, u := stores[i%4], users[i/4]
 			switch i % 4 {
@@ -491,14 +491,14 @@ func TestFinesThatDifferBetweenScreens(t *testing.T) {
 				charged := int64(0)
 				for _, later := range []time.Duration{0, time.Second, 2 * time.Second, time.Minute, 90 * time.Minute, 3 * time.Hour, 23 * time.Hour, 24 * time.Hour, 24*time.Hour + 2*time.Second, 25 * time.Hour, 30 * 24 * time.Hour, 366 * 24 * time.Hour} {
 					b := newBook(t, s, 1)
-					c.unix.Store(borrowed.Unix())
+					c.Set(borrowed)
 					lent, err := s.Borrow(ctx, b.ID, u.ID)
 					refused(t, err, "")
 					if *lent.DueDate != due {
 						t.Fatalf("due on %s, want %s", lent.DueDate, due)
 					}
 					now := from.Add(later)
-					c.unix.Store(now.Unix())
+					c.Set(now)
 					// As a calendar on the wall has it: the date there, and the days from date to date.
 					y, m, day := now.In(p.Location).Date()
 					late := max(0, int(time.Date(y, m, day, 0, 0, 0, 0, time.UTC).Sub(time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC))/(24*time.Hour))-int(due))

@@ -400,7 +400,7 @@ func TestImportLoans_of_copies(t *testing.T) {
 		dune, emma, it := create("Dune", "d1", 1), create("Emma", "e1", 2), create("It", "i1", 1)
 		d2 := label(t, s, dune, "d2")
 		refused(t, setStatus(s, label(t, s, it, "i2"), library.CopyLost), "")
-		today := policy.Today(c.now())
+		today := policy.Today(c.Now())
 		row := func(card, barcode string, from, to int) library.LoanRecord {
 			r := library.LoanRecord{CardNumber: card, Barcode: barcode, BorrowedOn: today.AddDays(-from)}
 			if to > 0 {

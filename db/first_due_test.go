@@ -248,7 +248,7 @@ func TestUserIsOfOneMoment(t *testing.T) {
 			c.set(t, "2026-03-01T12:00:00Z")
 			_, err := s.Borrow(ctx, b.ID, u.ID)
 			refused(t, err, "")
-			c.addDays(15)
+			c.AddDays(15)
 			var all sync.WaitGroup
 			all.Go(func() {
 				if _, err := s.Return(ctx, b.ID, u.ID); err != nil {

@@ -136,7 +136,7 @@ func (r *rush) run(rounds int) {
 		go func() { // midnight comes while all are at work
 			defer close(day)
 			time.Sleep(rand.N(50 * time.Millisecond))
-			r.clock.addDays(1 + rand.N(4))
+			r.clock.AddDays(1 + rand.N(4))
 		}()
 		r.each(200, func(_ int, s *db.Store) { r.work(s) })
 		<-day
@@ -182,7 +182,7 @@ func (r *rush) check() {
 		}
 	}
 	// What is stored and what is read today are one queue.
-	today := r.policy.Today(r.clock.now())
+	today := r.policy.Today(r.clock.Now())
 	b, err := r.stores[0].FindBook(ctx, r.book.ID)
 	refused(t, err, "")
 	queue, _, err := r.stores[len(r.stores)-1].FindHolds(ctx, library.HoldFilter{BookID: r.book.ID}, library.HoldPage{Limit: library.MaxPageLimit})
@@ -228,7 +228,7 @@ func TestHolds_multi_primary(t *testing.T) {
 		r.clock.set(t, "2026-03-01T12:00:00Z")
 		d.Open(t, at(r.clock, r.policy))
 		for n := range g.Members {
-			s, err := db.Open(db.Config{Policy: &r.policy, Config: connect.Config{URL: g.URL(d, n), SetSession: true, Now: r.clock.now, Logger: dbtest.Quiet}})
+			s, err := db.Open(db.Config{Policy: &r.policy, Config: connect.Config{URL: g.URL(d, n), SetSession: true, Now: r.clock.Now, Logger: dbtest.Quiet}})
 			if err != nil {
 				t.Fatal(err)
 			}

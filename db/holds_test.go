@@ -71,7 +71,7 @@ func TestHold(t *testing.T) {
 		_, err = s.Borrow(ctx, b.ID, ada.ID)
 		reasons(t, err, library.ErrNotAvailable.Code)
 
-		c.addDays(16)
+		c.AddDays(16)
 		back, err := s.Return(ctx, b.ID, holder.ID)
 		refused(t, err, "")
 		if after := back.After; after.SetAsideFor == nil || after.SetAsideFor.UserID != ada.ID || after.SetAsideFor.UserName != ada.Name || after.Fine != 2 || after.Balance != 2 ||
@@ -105,11 +105,11 @@ func TestHold(t *testing.T) {
 		err = s.DeleteBook(ctx, b.ID, nil)
 		reasons(t, err, library.ErrHasOpenLoans.Code, library.ErrHasHolds.Code)
 
-		c.addDays(3) // the last day counts
+		c.AddDays(3) // the last day counts
 		same(t, "on the last day", []string{sprint(eve.ID, " ready until 2026-03-20")}, queueOf(t, s, b.ID))
 		_, err = s.Borrow(ctx, b.ID, bob.ID)
 		reasons(t, err, library.ErrOnHold.Code)
-		c.addDays(1)
+		c.AddDays(1)
 		same(t, "the day after", []string(nil), queueOf(t, s, b.ID))
 		if now, err := s.FindBook(ctx, b.ID); err != nil || !now.Available() || now.CopiesAvailable != 1 {
 			t.Errorf("expired: %+v, %v", now, err)
@@ -214,7 +214,7 @@ func TestUpdateBook_after_a_hold_has_lapsed(t *testing.T) {
 			return err
 		}
 		refused(t, fewer(), library.ErrCopiesOnHold.Code)
-		c.addDays(library.DefaultPolicy.HoldDays + 1)
+		c.AddDays(library.DefaultPolicy.HoldDays + 1)
 		refused(t, fewer(), "")
 		for range 2 { // and, with two who wait for it, two more copies, both of which are set aside in the same edit
 			_, err = s.PlaceHold(ctx, b.ID, newUser(t, s).ID)
@@ -286,7 +286,7 @@ func TestHold_older_release(t *testing.T) {
 		same(t, "repaired", []string{sprint(waiters[2], " ready until 2026-03-04")}, queueOf(t, s, books[2]))
 		same(t, "who has it waits no longer", []string(nil), queueOf(t, s, books[3]))
 		// What nobody looks at lapses, and is stored as lapsed before it is much.
-		c.addDays(10)
+		c.AddDays(10)
 		same(t, "lapsed", []string(nil), queueOf(t, s, books[0]))
 		d.Open(t, at(&c, library.DefaultPolicy))
 		dbtest.Broken(t, pool, "nothing is left to settle", `SELECT id FROM holds WHERE closed_on IS NULL`)
@@ -337,7 +337,7 @@ func TestHold_dates(t *testing.T) {
 				c.set(t, test.last)
 				same(t, "at its last moment", []string{sprint(ada.ID, " ready until ", test.until), sprint(bob.ID, " waiting at 1")}, queueOf(t, s, b.ID))
 				c.set(t, test.after)
-				next := sprint(bob.ID, " ready until ", p.PickUpUntil(p.Today(c.now())))
+				next := sprint(bob.ID, " ready until ", p.PickUpUntil(p.Today(c.Now())))
 				same(t, "a moment later", []string{next}, queueOf(t, s, b.ID))
 				_, err = s.PreviewBorrow(ctx, b.ID, ada.ID)
 				reasons(t, err, library.ErrOnHold.Code)
@@ -409,7 +409,7 @@ func TestHold_lists_meanwhile(t *testing.T) {
 		refused(t, err, "")
 		refused(t, desk.CancelHold(ctx, books[0].ID, h[0].UserID), "")
 	}))
-	c.addDays(4)
+	c.AddDays(4)
 	for nth := 1; nth <= 4; nth++ {
 		same(t, fmt.Sprint("expired, and written before statement ", nth), holds[1:], listed(library.HoldExpired, nth, func() {
 			_, err := desk.Borrow(ctx, books[len(books)-nth].ID, newUser(t, desk).ID)
@@ -492,7 +492,7 @@ func TestHold_lists(t *testing.T) {
 			{"as it was written", 0, 6, 3, 0, nil}, {"the first have lapsed", 4, 3, 0, 3, first},
 			{"the last day of the others", 3, 3, 0, 3, first}, {"all have", 1, 0, 0, 6, append(then, first...)},
 		} {
-			c.addDays(day.days)
+			c.AddDays(day.days)
 			shelf, waiting := all(library.HoldFilter{Status: library.HoldReady}), all(library.HoldFilter{Status: library.HoldWaiting})
 			if len(shelf) != day.shelf || len(waiting) != day.waiting || len(all(library.HoldFilter{})) != day.shelf+day.waiting {
 				t.Errorf("%s: on the shelf %q, waiting %q, together %q", day.name, shelf, waiting, all(library.HoldFilter{}))
@@ -552,7 +552,7 @@ func TestHold_limit(t *testing.T) {
 			days int
 			code string
 		}{{0, "hold_limit"}, {4, "hold_limit"}, {3, "hold_limit"}, {1, ""}} { // the first lapses on the 5th, and on the 9th what then became ready
-			c.addDays(step.days)
+			c.AddDays(step.days)
 			_, err := s.PlaceHold(ctx, b.ID, u.ID)
 			refused(t, err, step.code)
 			if step.code != "" {
@@ -589,7 +589,7 @@ func TestHold_round_trips(t *testing.T) {
 		refused(t, err, "")
 	}
 	for _, days := range []int{0, 4} {
-		c.addDays(days)
+		c.AddDays(days)
 		want := 1
 		if days > 0 {
 			want = 2
@@ -660,7 +660,7 @@ func TestImportHolds_again(t *testing.T) {
 		}
 		_, err = s.Return(ctx, b.ID, holder)
 		refused(t, err, "")
-		c.addDays(4)
+		c.AddDays(4)
 		row := library.HoldRecord{CardNumber: "again", Barcode: "again", PlacedOn: date(t, "2026-03-05")}
 		for _, want := range []library.Outcome{library.Created, library.Unchanged} {
 			results, err := s.ImportHolds(ctx, []library.HoldRecord{row})

@@ -316,7 +316,7 @@ func TestImportLoans_two_runs(t *testing.T) {
 		if n := claims(); n != 2 {
 			t.Errorf("%d loans are spoken for, want 2", n)
 		}
-		c.addDays(2)
+		c.AddDays(2)
 		_, err = s.BeginLoans(ctx)
 		refused(t, err, "")
 		if n := claims(); n != 0 {

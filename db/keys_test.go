@@ -47,7 +47,7 @@ func keyed(t testing.TB, d *dbtest.Database, change ...func(*db.Config)) (*db.St
 	return s, c
 }
 
-func (c *clock) add(d time.Duration) { c.unix.Add(int64(d / time.Second)) }
+func (c *clock) add(d time.Duration) { c.Set(c.Now().Add(d)) }
 
 // knows fails the test unless the store answers so: want is the caller's key, "" for the refusal that a token is unknown.
 func knows(t testing.TB, s *db.Store, token, want string) {
@@ -72,7 +72,7 @@ func knowsSession(t testing.TB, s *db.Store, token, want string) {
 func TestKeys(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
 		s, c := keyed(t, d)
-		until := library.Policy{}.Today(c.now()).AddDays(90)
+		until := library.Policy{}.Today(c.Now()).AddDays(90)
 		root := library.WithCaller(ctx, library.Caller{KeyID: library.CallerRoot})
 		for _, n := range []library.NewKey{{Name: " Desk 1 ", Role: library.RoleDesk}, {Name: "村上春樹 📚", Role: library.RoleAdmin, Never: true}, {Name: "Desk 1", Role: library.RoleReader, ExpiresOn: &until}} {
 			key, token, err := s.CreateKey(root, n)
@@ -103,8 +103,8 @@ func TestKeys(t *testing.T) {
 			ids[all[i].ID] = true
 			list[i].ID = ""
 		}
-		today, year := library.Policy{}.Today(c.now()), library.Policy{}.Today(c.now()).AddDays(library.KeyDays)
-		made := c.now().UTC()
+		today, year := library.Policy{}.Today(c.Now()), library.Policy{}.Today(c.Now()).AddDays(library.KeyDays)
+		made := c.Now().UTC()
 		want := []library.Key{
 			{Name: "Desk 1", Role: library.RoleDesk, CreatedAt: made, CreatedBy: "root", ExpiresOn: &year, LastUsedOn: &today},
 			{Name: "村上春樹 📚", Role: library.RoleAdmin, CreatedAt: made, CreatedBy: "root", LastUsedOn: &today},
@@ -142,12 +142,12 @@ func TestKey_ends(t *testing.T) {
 		refused(t, err, library.ErrKeyUnknown.Code)
 
 		key, token = newKey(t, s, library.NewKey{Never: true})
-		c.addDays(10_000)
+		c.AddDays(10_000)
 		knows(t, s, token, key.ID)
 		refused(t, s.RevokeKey(ctx, key.ID), "")
 		knows(t, s, token, "")
-		at := c.now().UTC()
-		c.addDays(1)
+		at := c.Now().UTC()
+		c.AddDays(1)
 		refused(t, s.RevokeKey(ctx, key.ID), "") // again, which changes nothing
 		list, _, err := s.FindKeys(ctx, library.Page{Limit: 10})
 		if err != nil || list[0].RevokedAt != nil || list[1].RevokedAt == nil || !list[1].RevokedAt.Equal(at) {
@@ -246,7 +246,7 @@ func TestSessions(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := library.Caller{KeyID: key.ID, Role: library.RoleDesk, Name: "Desk 1", Who: "ÄL"}
-			if session.Caller != want || !session.EndsAt.Equal(c.now().Add(library.SessionLife)) || !library.IsSessionToken(session.Token) {
+			if session.Caller != want || !session.EndsAt.Equal(c.Now().Add(library.SessionLife)) || !library.IsSessionToken(session.Token) {
 				t.Errorf("got %+v, want %+v", session, want)
 			}
 			if got, err := other.AuthenticateSession(ctx, session.Token); err != nil || got != want {
@@ -266,13 +266,13 @@ func TestSessions(t *testing.T) {
 			knowsSession(t, s, idle.Token, "")
 		}
 
-		used, began := begin(), c.now()
-		for c.now().Sub(began) < library.SessionLife-time.Hour {
+		used, began := begin(), c.Now()
+		for c.Now().Sub(began) < library.SessionLife-time.Hour {
 			c.add(time.Hour)
 			knowsSession(t, s, used.Token, key.ID)
 			s.Beside()
 		}
-		c.unix.Store(began.Add(library.SessionLife - time.Second).Unix())
+		c.Set(began.Add(library.SessionLife - time.Second))
 		knowsSession(t, s, used.Token, key.ID)
 		c.add(time.Second) // and it is known for some time yet
 		knowsSession(t, s, used.Token, "")
@@ -289,7 +289,7 @@ func TestSessions(t *testing.T) {
 			t.Errorf("%d sessions are left, want 1; %v", rows, err)
 		}
 		list, _, err := s.FindKeys(ctx, library.Page{Limit: 10})
-		if today := library.DefaultPolicy.Today(c.now()); err != nil || list[0].LastUsedOn == nil || *list[0].LastUsedOn > today || today.DaysSince(*list[0].LastUsedOn) > 1 {
+		if today := library.DefaultPolicy.Today(c.Now()); err != nil || list[0].LastUsedOn == nil || *list[0].LastUsedOn > today || today.DaysSince(*list[0].LastUsedOn) > 1 {
 			t.Errorf("got %+v, %v: a session's use is its key's", list, err)
 		}
 	})
@@ -308,7 +308,7 @@ func TestSessions_bounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		pool := d.SQL(t)
-		now := c.now().UTC().Format(time.DateTime)
+		now := c.Now().UTC().Format(time.DateTime)
 		for from := range 10 {
 			var rows []string
 			for i := range 100 {
@@ -386,7 +386,7 @@ func TestKey_round_trips(t *testing.T) {
 		takes(cold, 1, 0, find(cold))
 		c.add(time.Hour)
 		takes(s, 1, 1, session(s))
-		c.addDays(1)
+		c.AddDays(1)
 		takes(s, 1, 1, find(s))
 		takes(s, 0, 0, find(s))
 		cold = open()
@@ -505,7 +505,7 @@ func TestKey_database_away(t *testing.T) {
 		}
 		return dbtest.Pass
 	})
-	c.addDays(1)
+	c.AddDays(1)
 	knows(t, s, token, key.ID)
 }
 
@@ -781,7 +781,7 @@ func TestIdempotencyKeysOfCallers(t *testing.T) {
 		}
 		// Kept for as long as others.
 		c := &clock{}
-		c.unix.Store(time.Now().Add(library.IdempotencyKeyLife + time.Minute).Unix())
+		c.Set(time.Now().Add(library.IdempotencyKeyLife + time.Minute))
 		later := d.Open(t, at(c, library.DefaultPolicy))
 		refused(t, later.SweepOperations(ctx), "")
 		var left int

@@ -54,9 +54,9 @@ func TestLoanIsHistory(t *testing.T) {
 			}
 		}
 		check(library.LoanOpen)
-		c.addDays(14)
+		c.AddDays(14)
 		check(library.LoanOpen) // the last day
-		c.addDays(2)
+		c.AddDays(2)
 		want.DaysOverdue, want.Fine = 2, 6
 		check(library.LoanOverdue)
 		_, err = s.Return(library.WithCaller(ctx, library.Caller{KeyID: library.CallerImport}), b.ID, u.ID)
@@ -64,7 +64,7 @@ func TestLoanIsHistory(t *testing.T) {
 		returned := date(t, "2026-03-17")
 		want.ReturnedOn, want.ClosedBy = &returned, library.DoneBy{KeyID: library.CallerImport}
 		check(library.LoanReturned)
-		c.addDays(30) // the fine stays what was charged
+		c.AddDays(30) // the fine stays what was charged
 		check(library.LoanReturned)
 		_, _, err = s.AddLine(ctx, library.AccountLine{UserID: u.ID, Kind: library.LinePayment, Amount: want.Fine})
 		refused(t, err, "")

@@ -17,7 +17,7 @@ func TestBorrowAndReturn(t *testing.T) {
 		c.set(t, "2026-03-01T12:00:00Z")
 		s := d.Open(t, at(&c, library.DefaultPolicy))
 		b, u := newBook(t, s, 1), newUser(t, s)
-		due := library.DefaultPolicy.DueOn(library.DateOf(c.now().UTC()))
+		due := library.DefaultPolicy.DueOn(library.DateOf(c.Now().UTC()))
 		lent := b
 		lent.CopiesAvailable, lent.BorrowedByID, lent.DueDate = 0, &u.ID, &due
 		got, err := s.Borrow(ctx, b.ID, u.ID)
@@ -187,11 +187,11 @@ func TestFineIsChargedOnce(t *testing.T) {
 			c.set(t, "2026-03-01T12:00:00Z")
 			_, err := s.Borrow(ctx, b.ID, u.ID)
 			refused(t, err, "")
-			c.addDays(days)
+			c.AddDays(days)
 			_, err = s.Return(ctx, b.ID, u.ID)
 			refused(t, err, "")
 			for range 3 {
-				c.addDays(1)
+				c.AddDays(1)
 				_, err = s.Return(ctx, b.ID, u.ID)
 				refused(t, err, library.ErrNotBorrowed.Code)
 			}

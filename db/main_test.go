@@ -70,8 +70,8 @@ func newUser(t testing.TB, s library.Store) library.User {
 	return u
 }
 
-// clock is a Config.Now that a test sets.
-type clock struct{ unix atomic.Int64 }
+// clock is one that a test sets by RFC 3339.
+type clock struct{ dbtest.Clock }
 
 func (c *clock) set(t testing.TB, rfc3339 string) {
 	t.Helper()
@@ -79,14 +79,11 @@ func (c *clock) set(t testing.TB, rfc3339 string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.unix.Store(at.Unix())
+	c.Set(at)
 }
 
-func (c *clock) addDays(n int)  { c.unix.Add(int64(n) * 86400) }
-func (c *clock) now() time.Time { return time.Unix(c.unix.Load(), 0) }
-
 func at(c *clock, p library.Policy) func(*db.Config) {
-	return func(config *db.Config) { config.Now, config.Policy = c.now, &p }
+	return func(config *db.Config) { config.Now, config.Policy = c.Now, &p }
 }
 
 func zone(t testing.TB, name string) *time.Location {

@@ -344,7 +344,7 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 					t.Fatalf("(-want +got):\n%s", diff)
 				}
 			}
-			today := func() library.Date { return p.Today(c.now()) }
+			today := func() library.Date { return p.Today(c.Now()) }
 
 			t.Repeat(map[string]func(*rapid.T){
 				"create_book": func(t *rapid.T) {
@@ -518,7 +518,7 @@ func TestStoreDoesAsTheModel(t *testing.T) {
 				},
 				"days_pass": func(t *rapid.T) {
 					for range rapid.IntRange(1, 5).Draw(t, "days") {
-						c.addDays(1)
+						c.AddDays(1)
 						m.morning(today())
 					}
 				},

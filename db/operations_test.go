@@ -20,8 +20,8 @@ func key(value, fingerprint string) context.Context {
 
 func TestIdempotencyKey(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
-		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-		clock := func(c *db.Config) { c.Now = func() time.Time { return now } }
+		now := dbtest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+		clock := func(c *db.Config) { c.Now = now.Now }
 		s, other := d.Open(t, clock), d.Open(t, clock)
 		count := func(query string, want int) {
 			t.Helper()
@@ -88,11 +88,11 @@ func TestIdempotencyKey(t *testing.T) {
 		if _, err = s.CreateUser(key("U", "2"), library.User{Name: "Case tells keys apart"}); err != nil {
 			t.Error(err)
 		}
-		now = now.Add(library.IdempotencyKeyLife - time.Second)
+		now.Set(now.Now().Add(library.IdempotencyKeyLife - time.Second))
 		if same, err := s.CreateUser(key("u", "1"), library.User{Name: "Ada"}); err != nil || same.ID != u.ID {
 			t.Errorf("after almost a day: got %+v, %v", same, err)
 		}
-		now = now.Add(2 * time.Second)
+		now.Set(now.Now().Add(2 * time.Second))
 		if fresh, err := s.CreateUser(key("u", "2"), library.User{Name: "Bob"}); err != nil || fresh.Name != "Bob" {
 			t.Errorf("after a day: got %+v, %v", fresh, err)
 		}

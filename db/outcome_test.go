@@ -103,7 +103,7 @@ func TestAnswerToCommitIsLost(t *testing.T) {
 					lent, free, holder, idler := newBook(t, s, 1), newBook(t, s, 1), newUser(t, s), newUser(t, s)
 					_, err := s.Borrow(ctx, lent.ID, holder.ID)
 					refused(t, err, "")
-					c.addDays(20)
+					c.AddDays(20)
 					var lost atomic.Int32
 					once := dbtest.Once("COMMIT", loss.what)
 					proxy.Lose(func(statement string) dbtest.Loss {

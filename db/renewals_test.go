@@ -70,13 +70,13 @@ func TestRenew(t *testing.T) {
 			}
 		}
 		renew("2026-03-15") // on the first day: no later than before
-		c.addDays(14)
+		c.AddDays(14)
 		renew("2026-03-29") // on the last
-		c.addDays(-7)
+		c.AddDays(-7)
 		renew("2026-03-29") // a clock that was set back, or a setting: never earlier
 		_, err = s.Renew(ctx, b.ID, u.ID)
 		reasons(t, err, library.ErrRenewalLimit.Code)
-		c.addDays(22)
+		c.AddDays(22)
 		_, err = s.RenewLoan(ctx, loanID)
 		reasons(t, err, library.ErrRenewalLimit.Code, library.ErrOverdue.Code)
 		late, err := s.ReturnLoan(library.WithCaller(ctx, library.Caller{KeyID: library.CallerCommand, Who: "MK"}), loanID)
@@ -168,12 +168,12 @@ func TestRefusedForEveryReason(t *testing.T) {
 		borrow(free.ID, idle.ID)
 		renew(nothing, nobody, "user_not_found", "book_not_found")
 		renew(b.ID, idle.ID, "not_borrowed")
-		c.addDays(3)
+		c.AddDays(3)
 		renew(b.ID, u.ID)
-		c.addDays(3)
+		c.AddDays(3)
 		renewLoan(loan.ID)
 		renewLoan(loan.ID, "renewal_limit")
-		c.addDays(15)
+		c.AddDays(15)
 		renew(b.ID, u.ID, "renewal_limit", "overdue")
 		renew(free.ID, idle.ID, "overdue")
 		_, err = s.ReturnLoan(ctx, nothing)
@@ -236,7 +236,7 @@ func TestRenew_firstDue(t *testing.T) {
 		b, first, second := newBook(t, s, 2), newUser(t, s), newUser(t, s)
 		_, err := s.Borrow(ctx, b.ID, first.ID)
 		refused(t, err, "")
-		c.addDays(2)
+		c.AddDays(2)
 		_, err = s.Borrow(ctx, b.ID, second.ID)
 		refused(t, err, "")
 		due := func(user library.User, on string) {
@@ -251,7 +251,7 @@ func TestRenew_firstDue(t *testing.T) {
 		_, err = s.Renew(ctx, b.ID, first.ID)
 		refused(t, err, "")
 		due(first, "2026-03-17") // both: the older loan's
-		c.addDays(1)
+		c.AddDays(1)
 		_, err = s.Renew(ctx, b.ID, first.ID)
 		refused(t, err, "")
 		due(second, "2026-03-17")

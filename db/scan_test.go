@@ -272,7 +272,7 @@ func TestLoseLoan(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.addDays(20) // six late
+		c.AddDays(20) // six late
 		got, err := l.LoseLoan(ctx, lent.ID, library.Loss{Charge: 30})
 		if err != nil || got.Fine != 6 || got.After.Balance != 36 || got.ReturnedOn == nil {
 			t.Errorf("%v: %+v", err, got)
@@ -439,11 +439,11 @@ func TestLabelScannedTwiceAtItsReturn(t *testing.T) {
 			if i == 1 { // began while ada has had it
 				_, err = l.Return(ctx, l.dune.ID, l.bob.ID)
 				refused(t, err, "")
-				c.addDays(1)
+				c.AddDays(1)
 				_, err = l.Borrow(ctx, l.dune.ID, l.bob.ID)
 				refused(t, err, "")
 			}
-			c.addDays(days)
+			c.AddDays(days)
 			_, err = l.takeBack("d1", 0)
 			refused(t, err, "")
 			_, err = l.takeBack("d1", 0)
@@ -457,7 +457,7 @@ func TestLabelScannedTwiceAtItsReturn(t *testing.T) {
 				t.Errorf("taken back from %d", got.UserID)
 			}
 		}
-		c.addDays(1)
+		c.AddDays(1)
 		_, err := l.Borrow(ctx, l.dune.ID, l.bob.ID)
 		refused(t, err, "")
 		got, err := l.takeBack("d1", 0)

@@ -14,10 +14,10 @@ import (
 // TestStats counts a small library by hand, over days on which a hold becomes ready and lapses with nobody writing.
 func TestStats(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
-		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		now := dbtest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 		policy := library.DefaultPolicy
 		policy.HoldDays = 3
-		s := d.Open(t, func(c *db.Config) { c.Now, c.Policy = func() time.Time { return now }, &policy })
+		s := d.Open(t, func(c *db.Config) { c.Now, c.Policy = now.Now, &policy })
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
@@ -39,7 +39,7 @@ func TestStats(t *testing.T) {
 			t.Helper()
 			got, err := s.Stats(ctx, 3)
 			must(err)
-			today := library.DateOf(now)
+			today := library.DateOf(now.Now())
 			w := library.Stats{Date: today, Books: 4, Copies: 9, Users: 4, LoansByDay: []library.DayLoans{{Date: today.AddDays(-2)}, {Date: today.AddDays(-1)}, {Date: today}}}
 			change(&w)
 			got.NeverBorrowedBooks, got.MostBorrowed = append([]library.BookLoans(nil), got.NeverBorrowedBooks...), append([]library.BookLoans(nil), got.MostBorrowed...)
@@ -69,7 +69,7 @@ func TestStats(t *testing.T) {
 			w.MostBorrowed, w.NeverBorrowed, w.NeverBorrowedBooks = most, 2, []library.BookLoans{never[1], never[3]}
 		})
 
-		now = now.AddDate(0, 0, 16) // due on the 15th
+		now.AddDays(16) // due on the 15th
 		_, err = s.Return(ctx, books[0], users[0])
 		must(err)
 		late := func(ready, waiting int) func(w *library.Stats) {
@@ -79,9 +79,9 @@ func TestStats(t *testing.T) {
 			}
 		}
 		want("returned late", late(1, 2))
-		now = now.AddDate(0, 0, 4)
+		now.AddDays(4)
 		want("the first hold has lapsed", late(1, 1))
-		now = now.AddDate(0, 0, 40)
+		now.AddDays(40)
 		want("all have", late(0, 0))
 	})
 }

@@ -250,7 +250,7 @@ func TestDeleteUser_refused(t *testing.T) {
 		reasons(t, s.DeleteUser(ctx, u.ID, nil), "has_holds", "has_balance")
 		_, err = s.Return(ctx, held.ID, other.ID)
 		refused(t, err, "")
-		c.addDays(library.DefaultPolicy.HoldDays + 1) // nobody has looked, and the hold has expired
+		c.AddDays(library.DefaultPolicy.HoldDays + 1) // nobody has looked, and the hold has expired
 		reasons(t, s.DeleteUser(ctx, u.ID, nil), "has_balance")
 		owed.Kind = library.LineWaiver
 		_, _, err = s.AddLine(ctx, owed)

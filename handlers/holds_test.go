@@ -82,8 +82,8 @@ func TestHolds(t *testing.T) {
 // TestHolds_expired: what was not picked up is listed page by page, the latest first, from the day on which it has expired.
 func TestHolds_expired(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
-		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-		app := newApp(d.Open(t, atTime(&now)))
+		now := dbtest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+		app := newApp(d.Open(t, atClock(now)))
 		for _, name := range []string{"Ada", "Bob", "Cem"} {
 			call(t, app, "POST", "/users/", sprint(`{"name":%q}`, name)).want(201)
 		}
@@ -94,7 +94,7 @@ func TestHolds_expired(t *testing.T) {
 		call(t, app, "POST", "/books/1/return/1", "").want(200)
 		for days, want := range []string{"[]", "[]", "[]", "[]", "[Bob until 2026-03-04]", "[Bob until 2026-03-04]", "[Bob until 2026-03-04]", "[Bob until 2026-03-04]",
 			"[Cem until 2026-03-08 Bob until 2026-03-04]"} {
-			now = time.Date(2026, 3, 1+days, 12, 0, 0, 0, time.UTC)
+			now.Set(time.Date(2026, 3, 1+days, 12, 0, 0, 0, time.UTC))
 			var got []string
 			for path := "/holds/?status=expired&limit=1"; path != ""; {
 				a := call(t, app, "GET", path, "").want(200)
@@ -107,7 +107,7 @@ func TestHolds_expired(t *testing.T) {
 				path = a.next()
 			}
 			if sprint("%v", got) != want {
-				t.Errorf("on %s: got %v, want %s", now.Format(time.DateOnly), got, want)
+				t.Errorf("on %s: got %v, want %s", now.Now().Format(time.DateOnly), got, want)
 			}
 		}
 	})

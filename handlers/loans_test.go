@@ -13,9 +13,9 @@ import (
 	"library-management/library"
 )
 
-// atTime opens the database with a clock that stands at *now.
-func atTime(now *time.Time) func(*db.Config) {
-	return func(c *db.Config) { c.Now = func() time.Time { return *now } }
+// atClock opens the database with a clock.
+func atClock(now *dbtest.Clock) func(*db.Config) {
+	return func(c *db.Config) { c.Now = now.Now }
 }
 
 // next is the address in the Link header, "" where there is none.
@@ -26,8 +26,8 @@ func (a answer) next() string {
 
 func TestLoans(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
-		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-		app := newApp(d.Open(t, atTime(&now)))
+		now := dbtest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+		app := newApp(d.Open(t, atClock(now)))
 		call(t, app, "POST", "/users/", `{"name":"Ada"}`).want(201)
 		call(t, app, "POST", "/users/", `{"name":"Bob"}`).want(201)
 		for i := range 4 {
@@ -35,10 +35,10 @@ func TestLoans(t *testing.T) {
 		}
 		call(t, app, "POST", "/books/1/borrow/1", "").want(200)
 		call(t, app, "POST", "/books/2/borrow/1", "").want(200)
-		now = now.AddDate(0, 0, 10)
+		now.AddDays(10)
 		call(t, app, "POST", "/books/3/borrow/2", "").want(200)
 		call(t, app, "POST", "/books/2/return/1", "").want(200)
-		now = now.AddDate(0, 0, 7)
+		now.AddDays(7)
 
 		want := map[string]any{
 			"id": 1., "book": map[string]any{"id": 1., "title": "Book 1"}, "user": map[string]any{"id": 1., "name": "Ada"},
@@ -166,8 +166,8 @@ func TestLoans_who(t *testing.T) {
 
 func TestRenewals(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, d *dbtest.Database) {
-		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-		app := newApp(d.Open(t, atTime(&now)))
+		now := dbtest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+		app := newApp(d.Open(t, atClock(now)))
 		call(t, app, "POST", "/users/", `{"name":"Ada"}`).want(201)
 		call(t, app, "POST", "/books/", `{"title":"T","author":"A"}`).want(201)
 		codes := func(a answer, status int, want ...any) {
@@ -203,20 +203,20 @@ func TestRenewals(t *testing.T) {
 		codes(call(t, app, "POST", "/books/1/borrow/1?dry_run=true", ""), 409, "already_borrowed", "not_available")
 		codes(call(t, app, "POST", "/books/1/borrow/1", ""), 409, "already_borrowed", "not_available")
 
-		now = now.AddDate(0, 0, 5)
+		now.AddDays(5)
 		due(call(t, app, "POST", "/books/1/renew/1?dry_run=true", ""), "due_date", "2026-03-20")
 		due(call(t, app, "POST", "/loans/1/renew?dry_run=true", ""), "due_date", "2026-03-20")
 		due(call(t, app, "GET", "/loans/1", ""), "due_date", "2026-03-15")
 		for range 2 { // a double click
 			due(call(t, app, "POST", "/books/1/renew/1", "", "Idempotency-Key: r"), "due_date", "2026-03-20")
 		}
-		now = now.AddDate(0, 0, 10)
+		now.AddDays(10)
 		loan := call(t, app, "POST", "/loans/1/renew", "")
 		due(loan, "due_date", "2026-03-30")
 		if loan.object()["renewals"] != 2. {
 			t.Errorf("got %s", loan.body)
 		}
-		now = now.AddDate(0, 0, 20)
+		now.AddDays(20)
 		for _, path := range []string{"/books/1/renew/1", "/books/1/renew/1?dry_run=true", "/loans/1/renew", "/loans/1/renew?dry_run=true"} {
 			codes(call(t, app, "POST", path, ""), 409, "renewal_limit", "overdue")
 		}
