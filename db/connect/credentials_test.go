@@ -754,8 +754,8 @@ func TestIAM(t *testing.T) {
 	if got := door.distinct(); got != 1 {
 		t.Errorf("%d tokens for two connections within ten minutes, want 1", got)
 	}
+	nextSecond() // tokens of one second are the same, and a sweep may still ask for one
 	c.unix.Add(600)
-	nextSecond() // tokens of one second are the same
 	newBook(t, s)
 	if got := door.distinct(); got != 2 {
 		t.Errorf("%d tokens after ten minutes, want 2", got)
