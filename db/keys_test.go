@@ -47,8 +47,6 @@ func keyed(t testing.TB, d *dbtest.Database, change ...func(*db.Config)) (*db.St
 	return s, c
 }
 
-func (c *clock) add(d time.Duration) { c.Set(c.Now().Add(d)) }
-
 // knows fails the test unless the store answers so: want is the caller's key, "" for the refusal that a token is unknown.
 func knows(t testing.TB, s *db.Store, token, want string) {
 	t.Helper()
@@ -134,7 +132,7 @@ func TestKey_ends(t *testing.T) {
 		session, err = s.BeginSession(ctx, token, "")
 		refused(t, err, "")
 		knowsSession(t, s, session.Token, key.ID)
-		c.add(time.Second) // midnight, and it is known for some time yet
+		c.Add(time.Second) // midnight, and it is known for some time yet
 		knows(t, s, token, "")
 		knows(t, other, token, "")
 		knowsSession(t, s, session.Token, "")
@@ -212,7 +210,7 @@ func TestKey_revoked(t *testing.T) {
 		knows(t, s, token, "")
 		knowsSession(t, s, session.Token, "")
 		knows(t, other, token, key.ID) // for a moment
-		c.add(library.KeyFreshness - time.Second)
+		c.Add(library.KeyFreshness - time.Second)
 		knows(t, other, token, "")
 		knowsSession(t, other, session.Token, "")
 		knowsSession(t, other, left.Token, "")
@@ -228,7 +226,7 @@ func TestKey_clock_set_back(t *testing.T) {
 	s, c := keyed(t, dbtest.SQLite(t))
 	key, token := newKey(t, s, library.NewKey{})
 	knows(t, s, token, key.ID)
-	c.add(-time.Hour)
+	c.Add(-time.Hour)
 	if s.Known(token) {
 		t.Error("known, though it was found an hour from now")
 	}
@@ -255,30 +253,30 @@ func TestSessions(t *testing.T) {
 			return session
 		}
 		idle := begin()
-		c.add(library.SessionIdle - time.Second)
+		c.Add(library.SessionIdle - time.Second)
 		knowsSession(t, s, idle.Token, key.ID)
 		s.Beside() // the note of use
-		c.add(library.SessionIdle - time.Second)
+		c.Add(library.SessionIdle - time.Second)
 		knowsSession(t, other, idle.Token, key.ID)
 		other.Beside()
-		c.add(library.SessionIdle)
+		c.Add(library.SessionIdle)
 		for _, s := range []*db.Store{s, other} {
 			knowsSession(t, s, idle.Token, "")
 		}
 
 		used, began := begin(), c.Now()
 		for c.Now().Sub(began) < library.SessionLife-time.Hour {
-			c.add(time.Hour)
+			c.Add(time.Hour)
 			knowsSession(t, s, used.Token, key.ID)
 			s.Beside()
 		}
 		c.Set(began.Add(library.SessionLife - time.Second))
 		knowsSession(t, s, used.Token, key.ID)
-		c.add(time.Second) // and it is known for some time yet
+		c.Add(time.Second) // and it is known for some time yet
 		knowsSession(t, s, used.Token, "")
 		knowsSession(t, other, used.Token, "")
 
-		c.add(library.SessionLife)
+		c.Add(library.SessionLife)
 		fresh := begin()
 		if err := s.SweepOperations(ctx); err != nil {
 			t.Fatal(err)
@@ -318,7 +316,7 @@ func TestSessions_bounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		c.add(time.Second)
+		c.Add(time.Second)
 		s.SweepAlways()
 		last, err := s.BeginSession(ctx, token, "")
 		if err != nil {
@@ -382,9 +380,9 @@ func TestKey_round_trips(t *testing.T) {
 		cold := open()
 		takes(cold, 1, 0, find(cold))
 		takes(cold, 0, 0, find(cold))
-		c.add(library.KeyFreshness)
+		c.Add(library.KeyFreshness)
 		takes(cold, 1, 0, find(cold))
-		c.add(time.Hour)
+		c.Add(time.Hour)
 		takes(s, 1, 1, session(s))
 		c.AddDays(1)
 		takes(s, 1, 1, find(s))
@@ -492,7 +490,7 @@ func TestKey_database_away(t *testing.T) {
 	proxy.Lose(func(string) dbtest.Loss { return dbtest.LoseStatement })
 	knows(t, s, token, key.ID)
 	knowsSession(t, s, session.Token, key.ID)
-	c.add(library.KeyFreshness)
+	c.Add(library.KeyFreshness)
 	for _, token := range []string{token, stranger} {
 		_, err := s.Authenticate(ctx, token)
 		refused(t, err, library.ErrUnavailable.Code)
@@ -563,7 +561,7 @@ func TestKey_concurrency(t *testing.T) {
 					time.Sleep(100 * time.Microsecond)
 				}
 			}
-			c.add(library.KeyFreshness)
+			c.Add(library.KeyFreshness)
 			later.Store(true)
 			callers.Wait()
 			close(stop)
@@ -595,7 +593,7 @@ func TestSecretsStayOut(t *testing.T) {
 		var errs []string
 		_, err = s.BeginSession(ctx, token, "AL")
 		errs = append(errs, fmt.Sprintf("%+v", err))
-		c.add(library.KeyFreshness)
+		c.Add(library.KeyFreshness)
 		_, err = s.AuthenticateSession(ctx, session.Token)
 		errs = append(errs, fmt.Sprintf("%+v", err))
 		if _, err := pool.Exec(`DROP TABLE access_keys`); err != nil {

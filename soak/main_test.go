@@ -52,7 +52,7 @@ type world struct {
 	database *dbtest.Database
 	policy   library.Policy
 	closed   map[library.Date]bool
-	unix     atomic.Int64
+	clock    dbtest.Clock
 	stores   []*db.Store
 	clients  []*fasthttp.Client
 	requests atomic.Int64
@@ -63,7 +63,7 @@ func newWorld(t testing.TB, d *dbtest.Database, p library.Policy, instances int)
 	t.Helper()
 	w := &world{database: d, policy: p, closed: map[library.Date]bool{}}
 	for range instances {
-		s := d.Open(t, func(c *db.Config) { c.Now, c.Policy = func() time.Time { return time.Unix(w.unix.Load(), 0) }, &p })
+		s := d.Open(t, func(c *db.Config) { c.Now, c.Policy = w.clock.Now, &p })
 		app := handlers.New(s, handlers.Config{Version: "test", Logger: dbtest.Quiet, Access: handlers.OpenToAll})
 		ln := fasthttputil.NewInmemoryListener()
 		served := make(chan struct{})
@@ -81,7 +81,8 @@ func newWorld(t testing.TB, d *dbtest.Database, p library.Policy, instances int)
 	return w
 }
 
-// closeOn closes the library on those days: days of the week, and the days of the year that are given as month and day.
+// closedDays are the days on which a library is closed, as a set and as the setting has them: one day of the week, and the days of the year that are
+// given as month and day.
 func closedDays(from, to library.Date, weekly time.Weekday, yearly ...string) (days map[library.Date]bool, text string) {
 	days = map[library.Date]bool{}
 	var items []string
@@ -102,7 +103,7 @@ func closedDays(from, to library.Date, weekly time.Weekday, yearly ...string) (d
 // at sets the clock to that second of a day of the library's calendar.
 func (w *world) at(day library.Date, second int) {
 	at, _ := time.Parse(time.DateOnly, day.String())
-	w.unix.Store(time.Date(at.Year(), at.Month(), at.Day(), 0, 0, second, 0, w.policy.Location).Unix())
+	w.clock.Set(time.Date(at.Year(), at.Month(), at.Day(), 0, 0, second, 0, w.policy.Location))
 }
 
 // answer is what came of a request.

@@ -370,13 +370,13 @@ func (v *vault) called(t *testing.T, want int64) {
 }
 
 // withSecret opens a store by the secret, on a clock that stands still.
-func withSecret(a *account, c *clock, logger *slog.Logger) *db.Store {
-	c.unix.Store(time.Now().Unix())
-	return a.open(func(config *db.Config) { config.SecretARN, config.Now, config.Logger = arn, c.now, logger })
+func withSecret(a *account, c *dbtest.Clock, logger *slog.Logger) *db.Store {
+	c.Set(time.Now())
+	return a.open(func(config *db.Config) { config.SecretARN, config.Now, config.Logger = arn, c.Now, logger })
 }
 
 func TestSecret_is_read_at_the_first_connection_and_kept(t *testing.T) {
-	a, v, c := newAccount(t), newVault(t), clock{}
+	a, v, c := newAccount(t), newVault(t), dbtest.Clock{}
 	a.setPassword(planted)
 	v.put(a.name, planted)
 	log, logger := debugLog()
@@ -388,26 +388,26 @@ func TestSecret_is_read_at_the_first_connection_and_kept(t *testing.T) {
 	}
 	all.Wait()
 	v.called(t, 1)
-	c.unix.Add(299)
+	c.Add(299 * time.Second)
 	newBook(t, s)
 	v.called(t, 1)
-	c.unix.Add(1)
+	c.Add(time.Second)
 	newBook(t, s)
 	newBook(t, s)
 	v.called(t, 2)
 
 	// Secrets Manager is away when the five minutes are over: the old ones stay in use, and it is not asked at each connection.
 	v.set("", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
-	c.unix.Add(300)
+	c.Add(5 * time.Minute)
 	newBook(t, s)
-	c.unix.Add(29)
+	c.Add(29 * time.Second)
 	newBook(t, s)
 	v.called(t, 4) // a second try
 	if !strings.Contains(log.String(), "not refreshed") || !strings.Contains(log.String(), "answered 502") {
 		t.Errorf("the log does not say so:\n%s", log)
 	}
 	v.put(a.name, planted)
-	c.unix.Add(1)
+	c.Add(time.Second)
 	newBook(t, s)
 	v.called(t, 5)
 	noSecrets(t, log)
@@ -415,13 +415,13 @@ func TestSecret_is_read_at_the_first_connection_and_kept(t *testing.T) {
 
 // TestSecret_rotated: open connections live, new ones succeed on the second try, under load and five times over.
 func TestSecret_rotated(t *testing.T) {
-	a, v, c := newAccount(t), newVault(t), clock{}
+	a, v, c := newAccount(t), newVault(t), dbtest.Clock{}
 	a.setPassword(planted + "0")
 	v.put(a.name, planted+"0")
 	log, logger := debugLog()
 	s := withSecret(a, &c, logger)
 	keeps := a.open(func(config *db.Config) {
-		config.SecretARN, config.Now, config.Logger, config.ConnMaxLifetime, config.MaxOpenConns = arn, c.now, logger, time.Hour, 1
+		config.SecretARN, config.Now, config.Logger, config.ConnMaxLifetime, config.MaxOpenConns = arn, c.Now, logger, time.Hour, 1
 	})
 	newBook(t, keeps)
 	v.called(t, 1)
@@ -471,7 +471,7 @@ func TestSecret_rotated(t *testing.T) {
 // TestSecret_behind: while the server has a new password and the secret not yet, Secrets Manager is asked once a second at
 // the most, and after that second the secret is found.
 func TestSecret_behind(t *testing.T) {
-	a, v, c := newAccount(t), newVault(t), clock{}
+	a, v, c := newAccount(t), newVault(t), dbtest.Clock{}
 	a.setPassword(planted)
 	v.put(a.name, planted)
 	log, logger := debugLog()
@@ -485,7 +485,7 @@ func TestSecret_behind(t *testing.T) {
 	}
 	v.called(t, 2)
 	v.put(a.name, planted+"new")
-	c.unix.Add(1)
+	c.Add(time.Second)
 	newBook(t, s)
 	v.called(t, 3)
 }
@@ -738,12 +738,12 @@ func TestIAM(t *testing.T) {
 	newVault(t)
 	d := dbtest.StartServer(t).Database(t)
 	d.Open(t)
-	ca, c := dbtest.NewCA(t), clock{}
-	c.unix.Store(time.Now().Unix())
+	ca, c := dbtest.NewCA(t), dbtest.Clock{}
+	c.Set(time.Now())
 	log, logger := debugLog()
 	door := openDoor(t, d, ca.Certificate(t, "127.0.0.1"))
 	config := d.Config
-	config.Port, config.User, config.Auth, config.TLS, config.Logger, config.Now, config.ConnMaxLifetime = door.port, "app", "iam", ca.File, logger, c.now, time.Nanosecond
+	config.Port, config.User, config.Auth, config.TLS, config.Logger, config.Now, config.ConnMaxLifetime = door.port, "app", "iam", ca.File, logger, c.Now, time.Nanosecond
 	s, err := db.Open(config)
 	if err != nil {
 		t.Fatal(err)
@@ -755,7 +755,7 @@ func TestIAM(t *testing.T) {
 		t.Errorf("%d tokens for two connections within ten minutes, want 1", got)
 	}
 	nextSecond() // tokens of one second are the same, and a sweep may still ask for one
-	c.unix.Add(600)
+	c.Add(10 * time.Minute)
 	newBook(t, s)
 	if got := door.distinct(); got != 2 {
 		t.Errorf("%d tokens after ten minutes, want 2", got)

@@ -2,9 +2,7 @@ package connect_test
 
 import (
 	"context"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"library-management/internal/dbtest"
 	"library-management/library"
@@ -29,8 +27,3 @@ func newBook(t testing.TB, s library.Store) {
 		t.Fatal(err)
 	}
 }
-
-// clock is a Config.Now that a test sets.
-type clock struct{ unix atomic.Int64 }
-
-func (c *clock) now() time.Time { return time.Unix(c.unix.Load(), 0) }

@@ -19,8 +19,11 @@ func NewClock(t time.Time) *Clock {
 // Set sets the clock to t.
 func (c *Clock) Set(t time.Time) { c.unix.Store(t.Unix()) }
 
-// AddDays sets it forward by n days of 24 hours.
-func (c *Clock) AddDays(n int) { c.unix.Add(int64(n) * 86400) }
+// Add sets it forward by d, or back.
+func (c *Clock) Add(d time.Duration) { c.unix.Add(int64(d / time.Second)) }
+
+// AddDays sets it forward by n days of 24 hours, or back.
+func (c *Clock) AddDays(n int) { c.Add(time.Duration(n) * 24 * time.Hour) }
 
 // Now is the time that it shows, in UTC.
 func (c *Clock) Now() time.Time { return time.Unix(c.unix.Load(), 0).UTC() }
