@@ -55,6 +55,10 @@ func Repair(ctx context.Context, d *connect.Database, today func() library.Date,
 // repairBatch is how many rows are written in one transaction.
 const repairBatch = 100
 
+// repairTurns is how long a transaction tries to come between writers of a SQLite file that leave no pause: SQLite has no queue, and
+// nobody waits for a repair.
+const repairTurns = time.Minute
+
 // repairStep is how many rows one step looks at.
 const repairStep = 10_000
 
@@ -183,7 +187,7 @@ func inBatches[T any](ctx context.Context, ids []T, write func([]T) error) error
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for end := time.Now().Add(sqliteTurns); ; time.Sleep(rand.N(50 * time.Millisecond)) {
+		for end := time.Now().Add(repairTurns); ; time.Sleep(rand.N(50 * time.Millisecond)) {
 			err := write(some)
 			if err == nil {
 				break
